@@ -1,0 +1,73 @@
+"""The command ``manireports-sidecar``."""
+
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from sidecar import __version__
+from sidecar.cli import change, check, logs, show, work
+from sidecar.cli.common import App
+from sidecar.errors import DatabaseError, SidecarError
+
+
+class Refused(click.ClickException):
+    """An error of ours: one line on standard error, and its exit code."""
+
+    def __init__(self, message: str, error: SidecarError) -> None:
+        super().__init__(message)
+        self.error = error
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line, and end with the error's own code."""
+        click.echo(f"manireports-sidecar: {self.message}", file=file, err=True)
+        raise SystemExit(self.error.exit_code)
+
+
+class Commands(click.Group):
+    """Our commands; a SidecarError ends them with its line and code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except DatabaseError as error:
+            where = ctx.find_object(App)
+            source = where.source_of_database_url() if where else ""
+            raise Refused(f"{source}: database_url: {error}", error) from error
+        except SidecarError as error:
+            raise Refused(str(error), error) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file; /etc/manireports-sidecar/sidecar.toml if it is not given.",
+)
+@click.version_option(__version__, prog_name="manireports-sidecar")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Takes over the bulk mail of a Moodle or IOMAD site.
+
+    \b
+    Look:    check, once --dry-run, jobs, job, company list
+    Run:     run, once, drain
+    Decide:  company set, backlog take, cancel, release, resolve, adopt
+    """
+    ctx.obj = App(config, os.environ)
+
+
+for command in (
+    *(work.run, work.once, work.drain, check.check, show.jobs, show.job),
+    *(change.cancel, change.release, change.resolve, change.company, change.backlog),
+    *(change.adopt, change.schema),
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run a command."""
+    logs.plain()
+    cli()

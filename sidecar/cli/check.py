@@ -1,0 +1,182 @@
+"""``check``: every precondition, one line each, with what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.cli.common import App, json_option, pass_app, print_json
+from sidecar.context import Context
+from sidecar.errors import SidecarError
+from sidecar.moodle.lock_check import lock_doubts
+from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.moodle.people import company_names
+from sidecar.routes import Routes
+from sidecar.store.tables import SCHEMA_VERSION
+
+OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
+
+STAYS = (
+    ("core's new-user passwords", "not built yet: Moodle's own task sends them"),
+    ("forum and message mail, mod_reengagement", "sent inside their own tasks, cannot be claimed"),
+    ("IOMAD's direct supervisor mail", "sent inside its own tasks, cannot be claimed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One precondition. level: ok, info, warn or FAIL."""
+
+    level: str
+    what: str
+    detail: str
+
+
+@click.command()
+@json_option
+@pass_app
+def check(app: App, as_json: bool) -> None:
+    """Check every precondition; exit 1 if one of them keeps mail from being taken over."""
+    lines = list(_lines(app))
+    if as_json:
+        print_json([asdict(line) for line in lines])
+    else:
+        width = max(len(line.what) for line in lines)
+        for line in lines:
+            click.echo(f"{line.level:<5} {line.what:<{width}}  {line.detail}")
+    if any(line.level == FAIL for line in lines):
+        raise SystemExit(1)
+
+
+def _lines(app: App) -> Iterator[Line]:
+    settings = app.settings
+    where = f", Moodle in {settings.moodle_dir}" if settings.moodle_dir else ""
+    yield Line(OK, "configuration", f"{settings.wwwroot or 'wwwroot is not set'}{where}")
+    if settings.moodle_config_unread:
+        names = ", ".join(sorted(settings.moodle_config_unread))
+        yield Line(WARN, "config.php", f"cannot be read for: {names}; set what matters in our TOML")
+    context = app.context
+    steps: list[Callable[[Context], Iterator[Line]]] = [
+        _database,
+        _privileges,
+        _identity,
+        _switches,
+        _lock,
+        _dataroot,
+        _companies,
+    ]
+    for step in steps:
+        try:
+            yield from step(context)
+        except SidecarError as error:
+            yield Line(FAIL, step.__name__.strip("_"), str(error))
+            if step is _database:
+                return
+    for what, why in STAYS:
+        yield Line(INFO, "stays with Moodle", f"{what}: {why}")
+
+
+def _database(context: Context) -> Iterator[Line]:
+    database = context.database
+    with database.read() as conn:
+        if database.is_sqlite:
+            yield Line(WARN, "database", "SQLite: for the demo only, it proves nothing about locks")
+        else:
+            version = conn.execute(text("SELECT VERSION()")).scalar()
+            yield Line(
+                OK, "database", f"{database.url.host}:{database.url.port or 3306}, {version}"
+            )
+        there = set(inspect(conn).get_table_names())
+    missing = [t.name for t in context.tables.metadata.sorted_tables if t.name not in there]
+    if context.tables.config.name in missing:
+        raise SidecarError(
+            f"there is no table {context.tables.config.name}: is table_prefix"
+            f" {database.prefix!r} right?"
+        )
+    if missing:
+        raise SidecarError(f"tables of IOMAD are missing: {', '.join(missing)}")
+    yield Line(OK, "Moodle's tables", f"all there, prefix {database.prefix}")
+
+
+def _privileges(context: Context) -> Iterator[Line]:
+    email = context.tables.email
+    statement = email.update().where(email.c.id == 0).values(sent=email.c.sent)
+    try:
+        with context.database.connection_for_writing() as conn, conn.begin():
+            conn.execute(statement)
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", error)
+        yield Line(FAIL, "privileges", f"the database user may not update {email.name}: {reason}")
+        return
+    yield Line(OK, "privileges", f"may update {email.name}")
+
+
+def _identity(context: Context) -> Iterator[Line]:
+    if not context.database.has_schema():
+        yield Line(
+            FAIL, "our tables", "missing: install the plugin or run `schema --create`; observing"
+        )
+        return
+    site = context.identify()
+    yield Line(OK, "our tables", f"version {SCHEMA_VERSION}")
+    yield Line(OK, "site", f"{site.site_uid[:8]}, ours")
+    if site.leader_alive:
+        yield Line(OK, "leader", f"{site.instance}, version {site.version}")
+    else:
+        yield Line(INFO, "leader", "no daemon is running")
+
+
+def _switches(context: Context) -> Iterator[Line]:
+    blocked = context.observe().blocked
+    for reason in blocked:
+        yield Line(FAIL, "off switch", reason)
+    if not blocked:
+        yield Line(OK, "off switches", "cron, its mail task, maintenance, upgrade, noemailever")
+
+
+def _lock(context: Context) -> Iterator[Line]:
+    lock = context.lock()
+    with context.database.connection_for_writing() as conn:
+        doubts = lock_doubts(conn, context.tables, lock)
+    for doubt in doubts:
+        yield Line(FAIL, "cron lock", doubt)
+    if not doubts:
+        yield Line(OK, "cron lock", f"shared with cron ({type(lock).__name__})")
+
+
+def _dataroot(context: Context) -> Iterator[Line]:
+    dataroot = context.settings.dataroot
+    if dataroot is None or not dataroot.is_dir():
+        yield Line(FAIL, "dataroot", f"{dataroot} cannot be read: attachments and maintenance mode")
+    else:
+        yield Line(OK, "dataroot", str(dataroot))
+
+
+def _companies(context: Context) -> Iterator[Line]:
+    if not context.database.has_schema():
+        return
+    settings = context.companies()
+    config = context.observe().config
+    routes = Routes(context.settings, lambda: None)
+    with context.database.read() as conn:
+        names = company_names(conn, context.tables)
+    enabled = [row for row in settings if row.enabled]
+    if not enabled:
+        yield Line(WARN, "companies", "none is enabled: observing; `company set ID --enable`")
+    probed: dict[object, tuple[bool, str]] = {}
+    for row in enabled:
+        what = f"company {row.company_id}"
+        name = names.get(row.company_id, "mail without a company")
+        try:
+            route = routes.find(config, row)
+        except MailSettingsError as error:
+            yield Line(FAIL, what, f"{name}: {error}")
+            continue
+        if route not in probed:
+            probe = routes.connector(route).probe()
+            probed[route] = (probe.ok, probe.detail)
+        ok, detail = probed[route]
+        yield Line(OK if ok else FAIL, what, f"{name}: {row.provider}, {detail}")
+    routes.close(5.0)

@@ -1,0 +1,166 @@
+"""The site's own SMTP server as a provider: it needs no account, and tells outcomes at once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from weakref import WeakSet
+
+from sidecar.connectors.base import Guard, Probe, Report, Submission
+from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
+from sidecar.connectors.smtp_submit import Submit
+from sidecar.errors import AuthFailed, ConnectorError, Unavailable
+from sidecar.message import MailBatch
+
+KEPT = 60.0
+"""Seconds that an idle connection is worth keeping."""
+GRACE = 1.0
+"""Seconds to report what became of the mails whose connections were cut."""
+
+
+class Pacer:
+    """Spaces mails evenly; never a burst, also not after a pause or a start. Thread-safe."""
+
+    def __init__(self, rate: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._rate, self._clock = rate, clock
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        """Take the next place; the seconds to wait for it."""
+        rate = self._rate()
+        if rate <= 0:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            place = max(now, self._next)
+            self._next = place + 1 / rate
+            return place - now
+
+
+class SmtpConnector:
+    """A connector for one set of SMTP settings; ``servers`` are tried in turn, as Moodle does.
+
+    connections: the most that one submit opens. guard: asked before DATA and before the final dot.
+    rate: mails per second over all connections, or what gives it; 0 for no limit. clock: of the
+    pacing.
+    """
+
+    name = "smtp"
+
+    def __init__(
+        self,
+        servers: Sequence[SmtpServer],
+        *,
+        guard: Guard,
+        connections: int = 4,
+        rate: Callable[[], float] | float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.guard, self.connections = guard, connections
+        self.pacer = Pacer(rate if callable(rate) else lambda: rate, clock)
+        self._servers = tuple(servers)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._idle: list[SmtpSession] = []
+        self._sessions: WeakSet[SmtpSession] = WeakSet()
+        self._submits: set[Submit] = set()
+
+    def submit(self, batches: Iterable[MailBatch], report: Report) -> Iterator[Submission]:
+        """Send every mail of every batch; see ``Connector.submit``.
+
+        ACCEPTED: every mail of the batch was tried and its outcome reported. REFUSED: the server
+        cannot be used now, or refuses this sender for now; REFUSED_FOR_GOOD: it refuses our
+        credentials or this sender. Mails not tried stay pending. Once no connection can be had,
+        all further batches are refused without another attempt.
+
+        ``report`` and the iterator of ``batches`` are used from several threads, the latter by one
+        at a time. Leaving the iteration early ends it after the mails in flight. What ``report``,
+        ``guard`` or ``batches`` raises ends it too and is raised here.
+        """
+        submit = Submit(self, batches, report)
+        with self._lock:
+            if self._closed:
+                return
+            self._submits.add(submit)
+        try:
+            yield from submit.submissions()
+        finally:
+            with self._lock:
+                self._submits.discard(submit)
+
+    def probe(self) -> Probe:
+        """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT."""
+        try:
+            session = self._connect()
+        except ConnectorError as error:
+            return Probe(ok=False, detail=str(error))
+        ok = session.noop()
+        session.wire.quit(session.server.timeout)
+        detail = (
+            f"{session.server} {session.banner}",
+            session.tls or "no TLS",
+            f"AUTH {session.auth}" if session.auth else "no AUTH",
+            "PIPELINING" if session.pipelining else "no PIPELINING",
+        )
+        return Probe(ok, ", ".join(detail) if ok else f"{session.server}: NOOP is refused")
+
+    def close(self, deadline: float) -> None:
+        """Take no new mail; finish those in flight until ``deadline``, then cut them off."""
+        with self._lock:
+            self._closed = True
+            submits, idle, self._idle = list(self._submits), self._idle, []
+        for submit in submits:
+            submit.close()
+        for session in idle:
+            session.wire.quit(deadline - time.monotonic())
+        for submit in submits:
+            submit.join(deadline)
+        with self._lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.wire.cut()
+        end = time.monotonic() + GRACE
+        for submit in submits:
+            submit.join(end)
+
+    def session(self) -> SmtpSession:
+        """A session ready for a mail: a kept one that still answers, else a new one.
+
+        Raises Throttled, Unavailable or AuthFailed.
+        """
+        while True:
+            with self._lock:
+                kept = self._idle.pop() if self._idle else None
+            if kept is None:
+                return self._connect()
+            if kept.idle < KEPT and kept.noop():
+                return kept
+            kept.wire.close()
+
+    def release(self, session: SmtpSession) -> None:
+        """Take back a session that nobody uses now."""
+        with self._lock:
+            if session.is_open and not self._closed:
+                self._idle.append(session)
+                return
+        if session.is_open:
+            session.wire.quit(1.0)
+
+    def _connect(self) -> SmtpSession:
+        failures: list[ConnectorError] = []
+        for server in self._servers:
+            try:
+                session = SmtpSession(server)
+                with self._lock:
+                    if self._closed:
+                        session.wire.close()
+                        raise Unavailable("the sidecar is stopping", "closed")
+                    self._sessions.add(session)
+                session.greet()
+            except ConnectorError as error:
+                failures.append(error)
+            else:
+                return session
+        # Only if every server refuses our credentials is there nothing to wait for.
+        worst = next((e for e in failures if not isinstance(e, AuthFailed)), failures[0])
+        raise type(worst)("; ".join(map(str, failures)), worst.code)

@@ -1,0 +1,100 @@
+"""The parts that the daemon and the commands share, made from the settings."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from sidecar import identity
+from sidecar.errors import ConfigError, StoreError
+from sidecar.metrics.registry import Metrics
+from sidecar.moodle.config import MoodleConfig, read_config
+from sidecar.moodle.locks import MysqlLock, RecordLock, task_lock
+from sidecar.moodle.php_values import to_string
+from sidecar.moodle.switches import EMAIL_TASK, blocked_by
+from sidecar.moodle.tables import MoodleTables, moodle_tables
+from sidecar.pollers.iomad_mail import IomadMail
+from sidecar.settings import Settings
+from sidecar.store.companies import Companies, read_companies
+from sidecar.store.database import Database
+from sidecar.store.site import Lease, SiteRow, read_site
+from sidecar.store.tables import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Moodle says now. blocked: why nothing may move, empty when everything may."""
+
+    config: MoodleConfig
+    blocked: list[str]
+
+
+class Context:
+    """One site, as the settings describe it."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.database_url is None:
+            raise ConfigError("database_url is not set and moodle_dir gives none")
+        self.settings = settings
+        self.database = Database(settings.database_url, settings.table_prefix)
+        self.tables: MoodleTables = moodle_tables(settings.table_prefix)
+        self.metrics = Metrics()
+        self.fingerprint = identity.fingerprint(settings, self.database.url)
+        self.state_dir = identity.StateDir(settings.state_dir)
+        self.lease = Lease(
+            self.database, settings.lease_seconds, f"{socket.gethostname()}:{os.getpid()}"
+        )
+
+    def lock(self) -> MysqlLock | RecordLock:
+        """The cron lock of IOMAD's mail task; raises LockUnusableError."""
+        return task_lock(
+            self._lock_factory(),
+            self.tables,
+            dialect=self.database.engine.dialect.name,
+            dbname=self.database.url.database or "",
+            prefix=self.settings.table_prefix,
+            task=EMAIL_TASK,
+        )
+
+    def _lock_factory(self) -> str:
+        if "lock_factory" in self.settings.moodle_config_unread:
+            return "of config.php, which cannot be read"
+        return to_string(self.settings.moodle_config.get("lock_factory", ""))
+
+    def identify(self) -> SiteRow:
+        """The site's row, once it is sure that this is our site; raises IdentityError,
+        StoreError if the tables are of another version."""
+        row = read_site(self.database)
+        identity.verify(row, self.state_dir, self.fingerprint)
+        version = row.state.get("schema", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"our tables are version {version}, this daemon needs {SCHEMA_VERSION}"
+            )
+        return row
+
+    def observe(self) -> Observation:
+        """Read Moodle's settings and off switches; raises DatabaseError."""
+        with self.database.read() as conn:
+            config = read_config(conn, self.tables, self.settings)
+            now = self.database.now(conn)
+            return Observation(config, blocked_by(conn, self.tables, config, self.settings, now))
+
+    def companies(self) -> Companies:
+        """Company settings with defaults filled in."""
+        return read_companies(self.database, self.settings.bulk_threshold)
+
+    def iomad_mail(self, site_uid: str) -> IomadMail:
+        """The source for IOMAD's queue; raises LockUnusableError."""
+        return IomadMail(
+            self.database,
+            self.tables,
+            self.settings,
+            self.lease,
+            self.lock(),
+            site_uid,
+            self.metrics,
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()

@@ -1,0 +1,204 @@
+"""``python -m sidecar.demo``: the main job on a throw-away site, counted at the receiving end."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy import select
+
+from sidecar.demo import tally
+from sidecar.demo.scenario import COMPANIES, Scenario, build
+from sidecar.demo.sink import Sink
+from sidecar.demo.site import Site
+from sidecar.demo.watch import watch
+from sidecar.errors import SidecarError
+from sidecar.lifecycle import Recipient
+from sidecar.store.tables import our_tables
+
+PREFIX = "mdl_"
+DEADLINE = 180.0
+"""Seconds after which a daemon that is still busy counts as stuck."""
+STOP_SECONDS = 30.0
+
+
+class DemoError(SidecarError):
+    """Something went wrong before the mails could be counted."""
+
+
+class Demo:
+    """One run in one folder: site, sidecar, count."""
+
+    def __init__(self, folder: Path, sink: Sink, console: Console, provider: str) -> None:
+        self._folder = folder
+        self._sink = sink
+        self._console = console
+        self._provider = provider
+        self._config = folder / "sidecar.toml"
+        self._log = folder / "sidecar.log"
+        self._site = Site(f"sqlite:///{folder / 'site.db'}", prefix=PREFIX)
+        self._tables = our_tables(PREFIX)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MANIREPORTS_")}
+        self._environment = kept | {"PYTHONUNBUFFERED": "1"}
+
+    def run(self) -> tally.Tally:
+        """Queue, deliver, show; returns what arrived."""
+        self._site.install(smtphosts=f"{self._sink.host}:{self._sink.port}")
+        scenario = build(self._site)
+        self._sink.rules[:] = scenario.rules
+        rows = len({wanted.row for wanted in scenario.wanted})
+        self._console.print(
+            f"{rows} mails wait in IOMAD's queue; with the managers' copies that makes"
+            f" {len(scenario.wanted)}. The sidecar takes them:",
+            soft_wrap=True,
+        )
+        self._configure()
+        self._deliver()
+        self._console.print()
+        self._sidecar("jobs")
+        self._show_failures()
+        return self._count(scenario)
+
+    def _configure(self) -> None:
+        dataroot = self._folder / "moodledata"
+        dataroot.mkdir()
+        settings = {
+            "database_url": f"'{self._site.engine.url}'",
+            "wwwroot": f"'{self._site.wwwroot}'",
+            "dataroot": f"'{dataroot}'",
+            "state_dir": f"'{self._folder / 'state'}'",
+            "poll_interval": 0.2,
+            "min_age": 0.5,
+            "quiet_period": 2,
+            "metrics_port": 0,
+        }
+        self._config.write_text("".join(f"{k} = {v}\n" for k, v in settings.items()), "utf-8")
+        self._quietly("schema", "--create")
+        for company in COMPANIES:
+            self._quietly("company", "set", str(company), "--provider", self._provider, "--enable")
+
+    def _deliver(self) -> None:
+        deadline = time.monotonic() + DEADLINE
+        with self._daemon() as daemon:
+
+            def running() -> bool:
+                return daemon.poll() is None and time.monotonic() < deadline
+
+            watch(self._console, self._site.engine, self._tables, running)
+            if daemon.poll() is None:
+                self._console.print(f"the sidecar is not done after {DEADLINE:.0f} s")
+        if daemon.returncode:
+            end = "\n".join(self._log.read_text("utf-8", "replace").splitlines()[-15:])
+            raise DemoError(
+                f"the sidecar ended with code {daemon.returncode}; its last words:\n{end}"
+            )
+
+    @contextmanager
+    def _daemon(self) -> Iterator[subprocess.Popen[bytes]]:
+        with self._log.open("wb") as log:
+            daemon = subprocess.Popen(
+                self._command("run", "--until-idle"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        try:
+            yield daemon
+        finally:
+            daemon.terminate()
+            try:
+                daemon.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+    def _command(self, *arguments: str) -> Sequence[str]:
+        return [sys.executable, "-m", "sidecar", "--config", str(self._config), *arguments]
+
+    def _sidecar(self, *arguments: str) -> None:
+        sys.stdout.flush()
+        subprocess.run(self._command(*arguments), check=True, env=self._environment)
+
+    def _quietly(self, *arguments: str) -> None:
+        command = self._command(*arguments)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=self._environment
+        )
+        if done.returncode:
+            raise DemoError(f"{' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+
+    def _failures(self) -> dict[tuple[int, str], tuple[str, str]]:
+        r = self._tables.recipients
+        query = select(r.c.source_id, r.c.role, r.c.email, r.c.error_message).where(
+            r.c.status == Recipient.PERMANENTLY_FAILED.value
+        )
+        with self._site.engine.connect() as conn:
+            rows = conn.execute(query).all()
+        return {(row, role): (address, reason or "") for row, role, address, reason in rows}
+
+    def _show_failures(self) -> None:
+        self._console.print("\nWho could not be reached, and why:")
+        for address, reason in self._failures().values():
+            self._console.print(
+                f"  {address!r}: {reason}", markup=False, highlight=False, soft_wrap=True
+            )
+
+    def _count(self, scenario: Scenario) -> tally.Tally:
+        email, r = self._site.tables.email, self._tables.recipients
+        unknown = select(r.c.id).where(r.c.status == Recipient.UNKNOWN.value)
+        with self._site.engine.connect() as conn:
+            claimed = conn.scalars(select(email.c.id).where(email.c.sent.is_not(None))).all()
+            uncertain = len(conn.scalars(unknown).all())
+        return tally.count(
+            scenario.wanted,
+            self._sink.messages,
+            claimed_rows=set(claimed),
+            failures={key: reason for key, (_, reason) in self._failures().items()},
+            unknown=uncertain,
+        )
+
+
+def main() -> int:
+    """Run the demo; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sidecar.demo", description=__doc__)
+    parser.add_argument("--provider", choices=["smtp"], default="smtp", help="who delivers")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder to leave behind")
+    arguments = parser.parse_args()
+    console = Console()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            if arguments.keep:
+                folder = arguments.keep.absolute()
+                folder.mkdir(parents=True)
+            else:
+                made = tempfile.TemporaryDirectory(prefix="manireports-demo-")
+                folder = Path(stack.enter_context(made))
+            sink = stack.enter_context(Sink())
+            result = Demo(folder, sink, console, arguments.provider).run()
+    except (DemoError, OSError, subprocess.CalledProcessError) as error:
+        console.print(str(error), "demo: FAILED", sep="\n", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("demo: interrupted, everything is cleaned up")
+        return 130
+    for address in result.strange:
+        console.print(f"mail arrived that nobody wanted: {address}", markup=False)
+    console.print(
+        f"demo: {'ok' if result.ok else 'FAILED'} {result}", highlight=False, soft_wrap=True
+    )
+    return 0 if result.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""What the demo queues, what each mail has to become, and what goes wrong on purpose."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from sidecar.demo.population import Person
+from sidecar.demo.sink import Rule
+from sidecar.demo.site import Site
+
+COMPANIES = {1: "Northwind Academy", 2: "Øresund Læring"}
+COURSES = {2: "Fire Safety", 3: "Data Protection", 4: "First Aid"}
+
+WELCOME = {1: 300, 2: 200}
+LICENCES = {1: 120, 2: 80}
+REMINDERS = {
+    "course_not_started_warning": {1: 90, 2: 60},
+    "completion_warn_user": {1: 70, 2: 50},
+    "expiry_warn_user": {1: 40, 2: 40},
+}
+
+BAD_ADDRESSES = (
+    ("", "empty"),
+    ("ana@northwind.example.test,ben@northwind.example.test", "more than one address"),
+    ("eve@northwind.example.test\r\nBcc: all@northwind.example.test", "line break"),
+    (f"{'x' * 65}@northwind.example.test", "longer than 64"),
+    ("no.address", "no @"),
+)
+"""Addresses that nobody can send to, and a part of the reason that the admin has to read."""
+
+NO_MAILBOX = "no such mailbox"
+BUSY = "450 4.2.1 mailbox busy, try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One mail that a queued row has to become. reason: why it cannot arrive; empty: it can."""
+
+    row: int
+    role: str
+    address: str
+    body: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Every mail that is wanted, and what the server does besides accepting."""
+
+    wanted: Sequence[Wanted]
+    rules: Sequence[Rule]
+
+
+def build(site: Site) -> Scenario:
+    """Fill an installed site: two companies, 500 welcome mails, 200 licences, 350 reminders."""
+    wanted: list[Wanted] = []
+    rules: list[Rule] = []
+    for course, fullname in COURSES.items():
+        site.add_course(course, fullname)
+    for company, name in COMPANIES.items():
+        site.add_company(company, name)
+        manager = site.add_manager(company)
+        bad = BAD_ADDRESSES if company == 1 else ()
+        users = site.add_users(company, WELCOME[company] - len(bad))
+        gone, busy = users[-1], users[::20]
+        rules.append(Rule("rcpt", f"550 5.1.1 {NO_MAILBOX}", match=f"<{gone.email}>"))
+        rules += [Rule("rcpt", BUSY, match=f"<{user.email}>", times=1) for user in busy]
+        reasons = {gone.id: NO_MAILBOX}
+        newcomers = list(users)
+        for address, reason in bad:
+            newcomers.append(site.add_user(company, email=address))
+            reasons[newcomers[-1].id] = reason
+        rows = dict(zip(site.queue("user_create", company, newcomers), newcomers, strict=True))
+        courses = iter(COURSES)
+        for template, numbers in {"license_allocated": LICENCES, **REMINDERS}.items():
+            chosen = users[: numbers[company]]
+            course = next(courses, 2)
+            queued = site.queue(template, company, chosen, course=course)
+            rows |= dict(zip(queued, chosen, strict=True))
+        wanted += _wanted(site, rows, manager, reasons)
+    return Scenario(wanted, rules)
+
+
+def _wanted(
+    site: Site, rows: Mapping[int, Person], manager: Person, reasons: Mapping[int, str]
+) -> Iterator[Wanted]:
+    email = site.tables.email
+    query = select(email.c.id, email.c.body).where(email.c.id.in_(rows))
+    with site.engine.connect() as conn:
+        bodies = conn.execute(query).all()
+    for row_id, body in bodies:
+        user = rows[row_id]
+        yield Wanted(row_id, "user", user.email, body, reasons.get(user.id, ""))
+        yield Wanted(row_id, "manager", manager.email, body)

@@ -1,0 +1,80 @@
+"""Counts what really arrived against what was wanted."""
+
+import email
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sidecar.demo.scenario import Wanted
+from sidecar.demo.sink import Received
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The balance of one run, in mails.
+
+    claimed: of rows that were taken from Moodle; sent: arrived; permanently_failed: cannot arrive,
+    and the sidecar says so with the right reason; lost: neither; twice: arrivals too many;
+    strange: addresses at which mail arrived that nobody wanted there.
+    """
+
+    claimed: int
+    sent: int
+    permanently_failed: int
+    unknown: int
+    lost: int
+    twice: int
+    strange: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every mail arrived once, or is rightly known as undeliverable."""
+        return not (self.lost or self.twice or self.unknown or self.strange)
+
+    def __str__(self) -> str:
+        names = ("claimed", "sent", "permanently_failed", "unknown", "lost", "twice")
+        return " ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+def count(
+    wanted: Sequence[Wanted],
+    received: Sequence[Received],
+    *,
+    claimed_rows: Collection[int],
+    failures: Mapping[tuple[int, str], str],
+    unknown: int,
+) -> Tally:
+    """Compare. failures: (row, role) → the reason that the sidecar gives the admin."""
+    arrived = Counter(
+        (recipient, _fingerprint(_html(message.data)))
+        for message in received
+        for recipient in message.recipients
+    )
+    possible = {(w.address, _fingerprint(w.body)) for w in wanted if not w.reason}
+    sent = possible & arrived.keys()
+    failed = [w for w in wanted if w.reason and w.reason in failures.get((w.row, w.role), "")]
+    undeliverable = sum(1 for w in wanted if w.reason)
+    return Tally(
+        claimed=sum(1 for w in wanted if w.row in claimed_rows),
+        sent=len(sent),
+        permanently_failed=len(failed),
+        unknown=unknown,
+        lost=len(possible) - len(sent) + undeliverable - len(failed),
+        twice=sum(arrived[key] - 1 for key in sent),
+        strange=sorted({address for address, _ in arrived.keys() - possible}),
+    )
+
+
+def _fingerprint(html: str) -> bytes:
+    text = "\n".join(line.rstrip() for line in html.splitlines()).strip()
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _html(data: bytes) -> str:
+    for part in email.message_from_bytes(data).walk():
+        if part.get_content_type() == "text/html":
+            payload = part.get_payload(decode=True)
+            if isinstance(payload, bytes):
+                return payload.decode("utf-8", "replace")
+    return ""

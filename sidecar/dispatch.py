@@ -1,0 +1,330 @@
+"""Due batches → mails → connector; back-off, breaker, fallback."""
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from sidecar.breaker import Breaker
+from sidecar.connectors.base import Submission, Verdict
+from sidecar.errors import SidecarError
+from sidecar.jobs import Source, release
+from sidecar.lifecycle import Recipient, retry_at
+from sidecar.message import MailBatch, Outcome
+from sidecar.metrics.registry import Metrics
+from sidecar.moodle.config import MoodleConfig
+from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
+from sidecar.recorder import Recorder
+from sidecar.routes import Route, Routes
+from sidecar.store import queue, results
+from sidecar.store.companies import Companies
+from sidecar.store.database import Database
+from sidecar.store.jobs import unfinished_jobs
+from sidecar.store.site import Lease
+
+log = logging.getLogger(__name__)
+
+LOOKAHEAD = 40
+"""Due batches that one look at the queue takes for all lanes."""
+
+BLOCKED_WAIT = 60
+"""Seconds after which a batch is looked at again that cannot be sent as things are set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one tick knows of the site."""
+
+    config: MoodleConfig
+    companies: Companies
+
+
+@dataclass(slots=True)
+class Lane:
+    """A route, its thread, the batches that wait for it and all that it holds."""
+
+    route: Route
+    waiting: deque[queue.DueBatch] = field(default_factory=deque)
+    holding: dict[int, queue.DueBatch] = field(default_factory=dict)
+    diverted: dict[int, Diversion] = field(default_factory=dict)
+    thread: threading.Thread | None = None
+
+
+class Dispatcher:
+    """Runs one lane a route; every batch is in at most one lane."""
+
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        recorder: Recorder,
+        routes: Routes,
+        sources: Mapping[str, Source],
+        metrics: Metrics,
+        give_up_after: float,
+    ) -> None:
+        self._database = database
+        self._lease = lease
+        self._recorder = recorder
+        self._routes = routes
+        self._sources = sources
+        self._metrics = metrics
+        self._give_up_after = give_up_after
+        self._lock = threading.Lock()
+        self._lanes: dict[Route, Lane] = {}
+        self._breakers: dict[int, Breaker] = {}
+        self._interrupted: set[int] = set()
+        self._fallen_back: set[int] = set()
+        self._stop = threading.Event()
+        self._view: View | None = None
+
+    def recover(self) -> None:
+        """On taking the lease: free all that a process before us left in flight."""
+        with self._database.read() as conn:
+            running = queue.running_batches(conn, self._database, "smtp")
+        self._free(running)
+
+    def _free(self, batch_ids: Sequence[int]) -> None:
+        """Write what was kept back, then make what was in flight sendable again."""
+        self._recorder.write_kept()
+        with self._database.write(self._lease.token) as tx:
+            freed = queue.recover_interrupted(tx, self._database, batch_ids)
+        self._recorder.touch(batch_ids)
+        if freed:
+            log.warning("%d mails were in flight when sending was interrupted: sent again", freed)
+
+    def tick(self, view: View) -> None:
+        """Put every due batch into a lane; raises DatabaseError."""
+        self._view = view
+        with self._lock:
+            interrupted = sorted(self._interrupted)
+        if interrupted:
+            self._free(interrupted)
+            with self._lock:
+                self._interrupted.difference_update(interrupted)
+        self._fill(view)
+        self._fall_back(view)
+
+    def halt(self) -> None:
+        """Nothing may leave now; batches that a connector has not asked for yet stay."""
+        self._view = None
+
+    def busy(self) -> bool:
+        """Whether any lane is at work."""
+        with self._lock:
+            return any(lane.holding or lane.thread for lane in self._lanes.values())
+
+    def breaker(self, company_id: int) -> Breaker:
+        """The company's breaker."""
+        with self._lock:
+            return self._breakers.setdefault(company_id, Breaker())
+
+    def troubles(self) -> dict[int, str]:
+        """Company → why its mail waits, for those whose provider refused last."""
+        with self._lock:
+            return {c: b.reason for c, b in self._breakers.items() if b.failures}
+
+    def stop(self, seconds: float) -> None:
+        """Finish what is in flight, take nothing new, close the connections."""
+        self._stop.set()
+        deadline = time.monotonic() + seconds
+        self._routes.close(seconds)
+        with self._lock:
+            threads = [lane.thread for lane in self._lanes.values() if lane.thread]
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _fill(self, view: View) -> None:
+        now = time.monotonic()
+        with self._lock:
+            held = {i for lane in self._lanes.values() for i in lane.holding} | self._interrupted
+            closed = {c for c, breaker in self._breakers.items() if breaker.is_open(now)}
+        with self._database.read() as conn:
+            due = queue.due_batches(
+                conn, self._database, exclude=held, exclude_companies=closed, limit=LOOKAHEAD
+            )
+        refused: dict[str, list[int]] = {}
+        for batch in due:
+            company = view.companies.get(batch.company_id)
+            if company.paused:
+                continue
+            try:
+                route = self._routes.find(view.config, company)
+            except MailSettingsError as error:
+                refused.setdefault(str(error), []).append(batch.id)
+                continue
+            self._enqueue(route, batch)
+        for reason, batch_ids in refused.items():
+            self._put_back(batch_ids, BLOCKED_WAIT, reason)
+
+    def _enqueue(self, route: Route, batch: queue.DueBatch) -> None:
+        with self._lock:
+            held = [b for lane in self._lanes.values() for b in lane.holding.values()]
+            breaker = self._breakers.get(batch.company_id)
+            probing = breaker is not None and breaker.failures > 0
+            if self._stop.is_set() or any(b.id == batch.id for b in held):
+                return
+            if probing and any(b.company_id == batch.company_id for b in held):
+                return
+            lane = self._lanes.setdefault(route, Lane(route))
+            lane.waiting.append(batch)
+            lane.holding[batch.id] = batch
+            if lane.thread is None:
+                lane.thread = threading.Thread(
+                    target=self._run,
+                    args=(lane,),
+                    name=f"lane-{len(self._lanes)}",
+                    daemon=True,
+                )
+                lane.thread.start()
+
+    def _run(self, lane: Lane) -> None:
+        connector = self._routes.connector(lane.route)
+        started = time.monotonic()
+        try:
+            report = partial(self._report, lane)
+            for submission in connector.submit(self._feed(lane), report):
+                self._finish(lane, submission)
+        except SidecarError as error:
+            log.warning("sending was interrupted: %s", error)
+        except Exception:
+            log.exception("sending was interrupted by a defect")
+        finally:
+            with self._lock:
+                untouched = {batch.id for batch in lane.waiting}
+                self._interrupted |= set(lane.holding) - untouched
+                lane.waiting.clear()
+                lane.holding.clear()
+                lane.thread = None
+            elapsed = time.monotonic() - started
+            self._metrics.provider_seconds.labels(connector.name).observe(elapsed)
+
+    def _report(self, lane: Lane, outcomes: Sequence[Outcome]) -> Collection[int]:
+        """``connectors.base.Report``: also holds back what may not leave any more."""
+        held = {
+            outcome.mail_id
+            for outcome in outcomes
+            if outcome.status is Recipient.PROCESSING and self._must_wait(lane, outcome.batch_id)
+        }
+        rest = [outcome for outcome in outcomes if outcome.mail_id not in held]
+        return held | set(self._recorder.report(rest)) if rest else held
+
+    def _must_wait(self, lane: Lane, batch_id: int) -> bool:
+        """Whether an off switch, a pause or another diversion came after a batch was rendered."""
+        view, batch = self._view, lane.holding.get(batch_id)
+        if view is None or batch is None or self._stop.is_set():
+            return True
+        paused = view.companies.get(batch.company_id).paused
+        return paused or lane.diverted.get(batch_id) != diversion(view.config)
+
+    def _feed(self, lane: Lane) -> Iterator[MailBatch]:
+        """Batches of a lane, prepared one at a time, as the connector has room for them."""
+        while not self._stop.is_set() and (view := self._view) is not None:
+            if not lane.waiting:
+                self._fill(view)
+            with self._lock:
+                if not lane.waiting:
+                    return
+                batch = lane.waiting.popleft()
+            lane.diverted[batch.id] = diversion(view.config)
+            ready = self._prepare(batch)
+            if ready is not None:
+                yield ready
+            else:
+                self._let_go(lane, batch.id)
+
+    def _prepare(self, batch: queue.DueBatch) -> MailBatch | None:
+        """Take a batch and render what of it can leave now; None if nothing can."""
+        source = self._sources.get(batch.source)
+        if source is None:
+            self._put_back([batch.id], BLOCKED_WAIT, f"source {batch.source} is not built yet")
+            return None
+        key = batch.batch_key or secrets.token_hex(16)
+        with self._database.write(self._lease.token) as tx:
+            if not queue.take_batch(tx, self._database, batch, key):
+                return None
+            now = tx.now
+        with self._database.read() as conn:
+            waiting = queue.waiting_mails(conn, self._database, batch.id)
+            ripe = [mail for mail in waiting if retry_at(mail.tries, mail.last_try) <= now]
+            prepared = source.prepare(conn, batch, ripe)
+        if prepared.dropped:
+            outcomes = [
+                Outcome(d.mail_id, batch.id, d.status, d.code, d.reason, counted=False)
+                for d in prepared.dropped
+            ]
+            with self._database.write(self._lease.token) as tx:
+                results.apply_outcomes(tx, self._database, outcomes)
+            self._recorder.touch([batch.id])
+        if not prepared.mails:
+            self._reschedule(batch.id)
+            return None
+        return MailBatch(
+            id=batch.id,
+            batch_key=key,
+            job_id=batch.job_id,
+            company_id=batch.company_id,
+            attempt=batch.attempt + 1,
+            mails=prepared.mails,
+        )
+
+    def _finish(self, lane: Lane, submission: Submission) -> None:
+        batch = lane.holding[submission.batch_id]
+        breaker = self.breaker(batch.company_id)
+        if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
+            breaker.accept()
+            self._reschedule(batch.id)
+        else:
+            reason = f"{submission.code} {submission.reason}".strip()
+            for_good = submission.verdict is Verdict.REFUSED_FOR_GOOD
+            wait = breaker.refuse(time.monotonic(), reason, for_good)
+            log.warning("job %d batch %d waits %.0f s: %s", batch.job_id, batch.id, wait, reason)
+            self._put_back([batch.id], math.ceil(wait), reason)
+        self._let_go(lane, batch.id)
+
+    def _reschedule(self, batch_id: int) -> None:
+        """Recompute a batch; what of it still waits is due when its first mail is."""
+        with self._database.write(self._lease.token) as tx:
+            results.refresh_batches(tx, self._database, [batch_id])
+            waiting = queue.waiting_mails(tx.conn, self._database, batch_id)
+            if waiting:
+                due = min(retry_at(mail.tries, mail.last_try) for mail in waiting)
+                queue.set_due(tx, self._database, batch_id, max(due, tx.now))
+        self._recorder.touch([batch_id])
+
+    def _put_back(self, batch_ids: Sequence[int], wait: int, reason: str) -> None:
+        with self._database.write(self._lease.token) as tx:
+            queue.put_back(tx, self._database, batch_ids, tx.now + wait, reason)
+        self._recorder.touch(batch_ids)
+
+    def _let_go(self, lane: Lane, batch_id: int) -> None:
+        with self._lock:
+            lane.holding.pop(batch_id, None)
+            lane.diverted.pop(batch_id, None)
+
+    def _fall_back(self, view: View) -> None:
+        """Hand back the mail of companies whose provider has been down too long, if they say so."""
+        now = time.monotonic()
+        with self._lock:
+            down = [c for c, b in self._breakers.items() if b.down_for(now) > self._give_up_after]
+        for company_id in down:
+            if view.companies.get(company_id).fallback != "moodle":
+                continue
+            with self._database.read() as conn:
+                job_ids = unfinished_jobs(conn, self._database, company_id)
+            for job_id in job_ids:
+                if job_id in self._fallen_back:
+                    continue
+                with self._database.write(self._lease.token) as tx:
+                    returned = release(tx, self._database, job_id, self._sources)
+                self._fallen_back.add(job_id)
+                log.warning(
+                    "job %d: %d mails handed back to Moodle, the provider is down for too long",
+                    job_id,
+                    returned.mails,
+                )

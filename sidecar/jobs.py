@@ -1,0 +1,186 @@
+"""Jobs: captured from claimed rows, closed, cancelled, handed back, resolved."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from sidecar.errors import NotFoundError, SidecarError
+from sidecar.grouping import TYPE_LABELS, Group
+from sidecar.lifecycle import Recipient
+from sidecar.message import Mail
+from sidecar.store import capture, results
+from sidecar.store import jobs as store
+from sidecar.store.capture import CapturedRow
+from sidecar.store.database import Database, Transaction
+from sidecar.store.queue import DueBatch, PendingMail
+
+BATCH_BYTES = 32_000_000
+"""The bodies of one batch, together, in bytes: what dispatch may hold in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A mail that is not sent after all, with the state and the reason that it gets."""
+
+    mail_id: int
+    status: Recipient
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What of a batch can be sent now, and what not."""
+
+    mails: tuple[Mail, ...]
+    dropped: tuple[Dropped, ...]
+
+
+class Source(Protocol):
+    """Where mail comes from; one poller each."""
+
+    name: str
+
+    def prepare(
+        self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]
+    ) -> Prepared:
+        """Re-check and render the waiting mails of a claimed batch."""
+
+    def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
+        """Return queue rows to Moodle (id → original stamp); the ids that went back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRow:
+    """A captured row and what it weighs in bytes."""
+
+    row: CapturedRow
+    size: int
+
+
+def pack(rows: Sequence[ClaimedRow], batch_size: int) -> list[list[CapturedRow]]:
+    """Rows into batches, in order: all mails of a row in one batch, at most ``batch_size`` mails
+    and BATCH_BYTES a batch, or one row if that alone has more."""
+    packs: list[list[CapturedRow]] = []
+    mails = size = 0
+    for claimed in rows:
+        count = len(claimed.row.recipients)
+        full = mails + count > batch_size or size + claimed.size > BATCH_BYTES
+        if not packs or full:
+            packs.append([])
+            mails = size = 0
+        packs[-1].append(claimed.row)
+        mails += count
+        size += claimed.size
+    return packs
+
+
+def capture_rows(
+    tx: Transaction,
+    database: Database,
+    *,
+    source: str,
+    group: Group,
+    job: capture.OpenJob | None,
+    company_name: str,
+    provider: str,
+    batch_size: int,
+    stamp: int,
+    rows: Sequence[ClaimedRow],
+) -> int:
+    """Store claimed rows as batches of an open job, or of a new one; returns the job's id."""
+    if job is None:
+        label = f"{TYPE_LABELS.get(group.type, group.type)}, {company_name or 'no company'}"
+        job_id = capture.insert_job(
+            tx,
+            database,
+            source=source,
+            job_type=group.type,
+            company_id=group.company_id,
+            provider=provider,
+            label=label,
+        )
+        number = 0
+    else:
+        job_id, number = job.id, job.batches
+    emails = copies = 0
+    for batch_rows in pack(rows, batch_size):
+        number += 1
+        capture.insert_batch(
+            tx,
+            database,
+            job_id=job_id,
+            batch_num=number,
+            provider=provider,
+            stamp=stamp,
+            due=tx.now,
+            source=source,
+            rows=batch_rows,
+        )
+        emails += sum(len(row.recipients) for row in batch_rows)
+        copies += sum(len(row.recipients) - 1 for row in batch_rows)
+    capture.count_captured(tx, database, job_id, emails, copies)
+    return job_id
+
+
+def close_jobs(tx: Transaction, database: Database, job_ids: Collection[int]) -> None:
+    """No more mail joins these jobs."""
+    capture.close_jobs(tx, database, job_ids)
+    results.refresh_jobs(tx, database, job_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What handing back did: mails returned, and mails of rows that cannot go back."""
+
+    mails: int
+    held: int
+
+
+def cancel(tx: Transaction, database: Database, job_id: int, reason: str) -> int:
+    """Cancel every mail of a job that has not left; returns how many. The job takes no more."""
+    _require(tx.conn, database, job_id)
+    capture.close_jobs(tx, database, [job_id])
+    number = store.end_waiting(tx, database, job_id, Recipient.CANCELLED, reason)
+    _refresh(tx, database, job_id)
+    return number
+
+
+def release(
+    tx: Transaction, database: Database, job_id: int, sources: Mapping[str, Source]
+) -> Returned:
+    """Hand back to Moodle every row of a job of which nothing was ever submitted or ended."""
+    job = _require(tx.conn, database, job_id)
+    source = sources.get(job.source)
+    if source is None:
+        raise SidecarError(f"job {job_id}: mails of source {job.source!r} cannot be handed back")
+    capture.close_jobs(tx, database, [job_id])
+    mails = 0
+    for stamp, originals in store.returnable_rows(tx, database, job_id).items():
+        gone = source.give_back(tx.conn, originals, stamp)
+        mails += store.mark_returned(tx, database, job_id, gone)
+    _refresh(tx, database, job_id)
+    return Returned(mails, store.count_waiting(tx.conn, database, job_id))
+
+
+def resolve_unknown(tx: Transaction, database: Database, job_id: int, sent: bool) -> int:
+    """The admin knows better: unknown mails of a job were sent, or failed; returns how many."""
+    _require(tx.conn, database, job_id)
+    status = Recipient.SENT if sent else Recipient.FAILED
+    number = store.resolve_unknown(tx, database, job_id, status)
+    _refresh(tx, database, job_id)
+    return number
+
+
+def _require(conn: Connection, database: Database, job_id: int) -> store.JobRow:
+    job = store.read_job(conn, database, job_id)
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return job
+
+
+def _refresh(tx: Transaction, database: Database, job_id: int) -> None:
+    results.refresh_batches(tx, database, store.batch_ids(tx.conn, database, job_id))
+    results.refresh_jobs(tx, database, [job_id])

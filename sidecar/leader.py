@@ -1,0 +1,191 @@
+"""What the process that leads a site does in one cycle: answer, look, claim, dispatch, show."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from sidecar.context import Context, Observation
+from sidecar.dispatch import Dispatcher, View
+from sidecar.errors import SidecarError
+from sidecar.moodle.lock_check import lock_doubts
+from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.pollers.requests import Actions, answer_requests
+from sidecar.recorder import Recorder
+from sidecar.routes import Routes
+from sidecar.store import results
+from sidecar.store.companies import Companies
+from sidecar.store.jobs import unfinished_batches
+from sidecar.store.site import SiteRow, update_state
+
+log = logging.getLogger(__name__)
+
+LOCK_CHECK_SECONDS = 3600.0
+"""How often the proof that cron's lock is shared is made anew."""
+
+DOUBT_SECONDS = 5.0
+"""How often, while it is in doubt."""
+
+TELL_SECONDS = 600.0
+"""How often a reason that stands is logged again."""
+
+SOON_SECONDS = 60.0
+"""Mail that ripens within this time keeps ``--until-idle`` waiting."""
+
+
+class Blocked(SidecarError):  # noqa: N818 - a state of the site
+    """Nothing may move now."""
+
+
+class Teller:
+    """Logs a standing reason once, not with every cycle."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def tell(self, text: str, reason: str) -> None:
+        """Warn, unless the same was said lately."""
+        key, now = f"{text}{reason}", time.monotonic()
+        if now - self._told.get(key, -TELL_SECONDS) >= TELL_SECONDS:
+            self._told[key] = now
+            log.warning(text, reason)
+
+
+class Leader:
+    """Exists only while this process leads."""
+
+    def __init__(
+        self,
+        context: Context,
+        recorder: Recorder,
+        routes: Routes,
+        site: SiteRow,
+        teller: Teller,
+        started_at: int,
+    ) -> None:
+        """Take over what a process before us left in flight. Raises DatabaseError, ConfigError.
+
+        started_at: when this process first could lead, Unix seconds of the database's clock; a
+        drain that was asked for since then goes on.
+        """
+        self._context = context
+        self._routes = routes
+        self._teller = teller
+        self._doubts: list[str] = []
+        self._doubts_checked: float | None = None
+        self._shown: dict[str, object] = {}
+        self._started_at = started_at
+        self._draining = False
+        self.source = context.iomad_mail(site.site_uid)
+        sources = {self.source.name: self.source}
+        self._actions = Actions(context.database, context.tables, context.lease.token, sources)
+        self.dispatcher = Dispatcher(
+            context.database,
+            context.lease,
+            recorder,
+            routes,
+            sources,
+            context.metrics,
+            context.settings.give_up_after,
+        )
+        context.state_dir.remember(site.site_uid)
+        self.dispatcher.recover()
+        with context.database.read() as conn:
+            recorder.touch(results.unsettled_batches(conn, context.database))
+        log.info("leading this site")
+
+    def work(self, site: SiteRow, *, claim: bool) -> float | None:
+        """One cycle; returns the monotonic time at which more will be ripe.
+
+        Raises Blocked with the reasons while an off switch is on; DatabaseError.
+        """
+        context = self._context
+        self._read_wishes(site)
+        observation = context.observe()
+        answer_requests(context.database, context.lease.token, self._actions)
+        context.metrics.blocked.set(len(observation.blocked))
+        self._show_state(observation.blocked)
+        if observation.blocked:
+            self.dispatcher.halt()
+            raise Blocked("; ".join(observation.blocked))
+        companies = context.companies()
+        self._check_lock()
+        next_at: float | None = None
+        if claim and not self._draining:
+            gate = self._gate(observation, companies)
+            try:
+                next_at = self.source.poll(observation.config, companies, gate)
+            finally:  # what was claimed goes on, whatever the queue holds
+                self.dispatcher.tick(View(observation.config, companies))
+        else:
+            self.dispatcher.tick(View(observation.config, companies))
+        return next_at
+
+    def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
+        """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""
+        soon = next_at is not None and next_at - time.monotonic() < SOON_SECONDS
+        unsettled = claim and not self._draining and not self.source.settled
+        if soon or unsettled or self.dispatcher.busy():
+            return False
+        with self._context.database.read() as conn:
+            if unfinished_batches(conn, self._context.database):
+                return False
+        self.source.close_all()
+        return True
+
+    def _read_wishes(self, site: SiteRow) -> None:
+        """What admins confirmed: old mail to take, and draining, until we are started anew."""
+        for key, value in site.state.items():
+            kind, _, company = key.partition(":")
+            known = self.source.backlog_until
+            if kind == "backlog" and isinstance(value, int) and known.get(int(company)) != value:
+                known[int(company)] = value
+                self.source.peek.look_again()
+        drained_at = site.state.get("draining")
+        self._draining = isinstance(drained_at, int) and drained_at >= self._started_at
+
+    def _gate(self, observation: Observation, companies: Companies) -> Callable[[int], str]:
+        """Why a company's mail may not be claimed now; '' if it may."""
+
+        def gate(company_id: int) -> str:
+            company = companies.get(company_id)
+            if not company.claims:
+                return "company_not_enabled"
+            if self._doubts:
+                return "lock_in_doubt"
+            breaker = self.dispatcher.breaker(company_id)
+            if company.fallback == "moodle" and breaker.is_open(time.monotonic()):
+                return "provider_down"
+            try:
+                self._routes.find(observation.config, company)
+            except MailSettingsError as error:
+                self._teller.tell(f"company {company_id}: %s", str(error))
+                return "no_route"
+            return ""
+
+        return gate
+
+    def _check_lock(self) -> None:
+        now = time.monotonic()
+        wait = DOUBT_SECONDS if self._doubts else LOCK_CHECK_SECONDS
+        if self._doubts_checked is not None and now - self._doubts_checked < wait:
+            return
+        context = self._context
+        with context.database.connection_for_writing() as conn:
+            self._doubts = lock_doubts(conn, context.tables, context.lock())
+        self._doubts_checked = now
+        if self._doubts:
+            self._teller.tell("nothing is claimed: %s", "; ".join(self._doubts))
+
+    def _show_state(self, blocked: list[str]) -> None:
+        """Write what blocks and what waits into our row, for the pages, when it has changed."""
+        troubles = {str(c): reason for c, reason in self.dispatcher.troubles().items()}
+        shown: dict[str, object] = {
+            "blocked": blocked,
+            "lock_doubts": self._doubts,
+            "troubles": troubles,
+        }
+        if shown == self._shown:
+            return
+        self._shown = shown
+        with self._context.database.write(self._context.lease.token) as tx:
+            update_state(tx, self._context.database, shown)

@@ -1,0 +1,98 @@
+"""What a batch is when it leaves for a connector, and what comes back. Pure."""
+
+import hashlib
+from dataclasses import dataclass
+
+from sidecar.lifecycle import Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mail address (``local@domain``, ASCII) and its display name (any Unicode, may be empty)."""
+
+    email: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a mail: the name the reader sees, its MIME type, its bytes."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Content:
+    """What all mails of one queue row share; connectors may cache its encoded form by identity."""
+
+    subject: str
+    html: str
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One message to one address.
+
+    id: row id of the recipient, for logs and results. headers: further raw header lines as
+    (name, value), order kept, already free of CR and LF. message_id: without angle brackets,
+    the same for every try of this mail.
+    """
+
+    id: int
+    mail_key: str
+    message_id: str
+    to: str
+    sender: Address
+    envelope_from: str
+    content: Content
+    reply_to: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    subject_prefix: str = ""
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MailBatch:
+    """A batch ready to leave: at most ``batch_size`` mails of one company."""
+
+    id: int
+    batch_key: str
+    job_id: int
+    company_id: int
+    attempt: int
+    mails: tuple[Mail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is now true of one mail.
+
+    status: ``processing`` (about to be sent), ``pending`` (refused for now: again after
+    ``retry_after`` seconds, counted as a try), ``sent``, ``failed`` (retryable final),
+    ``permanently_failed`` or ``unknown``. error: the server's text.
+    """
+
+    mail_id: int
+    batch_id: int
+    status: Recipient
+    error_code: str = ""
+    error: str = ""
+    retry_after: float = 0.0
+    counted: bool = True
+
+
+def capture_hash(
+    source: str, source_id: int, source_stamp: int, role: str, address: str, generation: int = 0
+) -> str:
+    """``email_hash`` of DESIGN §4: the database refuses a second capture of the same mail."""
+    parts = (source, str(source_id), str(source_stamp), role, address, str(generation))
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def mail_key(site_uid: str, email_hash: str) -> str:
+    """The name of a mail outside the database (DESIGN §4)."""
+    return hashlib.sha256(f"{site_uid}\x1f{email_hash}".encode()).hexdigest()

@@ -1,0 +1,124 @@
+"""What pages and commands ask of the leader: each action by name, with its answer.
+
+The command line runs the same actions itself when no leader is alive.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from sidecar import jobs
+from sidecar.errors import SidecarError
+from sidecar.jobs import Source
+from sidecar.moodle import mail_queue
+from sidecar.moodle.tables import MoodleTables
+from sidecar.store import companies, requests
+from sidecar.store.database import Database
+from sidecar.store.jobs import unfinished_jobs
+from sidecar.store.site import update_state
+
+log = logging.getLogger(__name__)
+
+Params = Mapping[str, object]
+Answer = dict[str, object]
+
+
+class Actions:
+    """Everything that changes something on behalf of an admin; needs the lease's token."""
+
+    def __init__(
+        self,
+        database: Database,
+        tables: MoodleTables,
+        token: str,
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._database = database
+        self._tables = tables
+        self._token = token
+        self._sources = sources
+        self._by_name: dict[str, Callable[[Params], Answer]] = {
+            "cancel": self._cancel,
+            "release": self._release,
+            "resolve": self._resolve,
+            "company_set": self._company_set,
+            "backlog_take": self._backlog_take,
+            "drain": self._drain,
+        }
+
+    def perform(self, action: str, params: Params) -> Answer:
+        """Do it; raises SidecarError with the reason when it cannot be done."""
+        do = self._by_name.get(action)
+        if do is None:
+            raise SidecarError(f"unknown request: {action}")
+        return do(params)
+
+    def _cancel(self, params: Params) -> Answer:
+        with self._database.write(self._token) as tx:
+            job_id = _number(params, "job")
+            number = jobs.cancel(tx, self._database, job_id, "cancelled by the admin")
+        return {"cancelled": number}
+
+    def _release(self, params: Params) -> Answer:
+        return self._release_job(_number(params, "job"))
+
+    def _release_job(self, job_id: int) -> Answer:
+        with self._database.write(self._token) as tx:
+            returned = jobs.release(tx, self._database, job_id, self._sources)
+        return {"returned": returned.mails, "held": returned.held}
+
+    def _resolve(self, params: Params) -> Answer:
+        sent = params.get("as") == "sent"
+        with self._database.write(self._token) as tx:
+            number = jobs.resolve_unknown(tx, self._database, _number(params, "job"), sent)
+        return {"resolved": number}
+
+    def _company_set(self, params: Params) -> Answer:
+        values = params.get("values")
+        if not isinstance(values, dict):
+            raise SidecarError("company_set: values are missing")
+        company_id = _number(params, "company")
+        with self._database.write(self._token) as tx:
+            companies.set_company(tx, self._database, company_id, values)
+        return {"company": company_id}
+
+    def _backlog_take(self, params: Params) -> Answer:
+        company_id = _number(params, "company")
+        with self._database.read() as conn:
+            up_to = mail_queue.max_id(conn, self._tables)
+        with self._database.write(self._token) as tx:
+            update_state(tx, self._database, {f"backlog:{company_id}": up_to})
+        return {"company": company_id, "up_to": up_to}
+
+    def _drain(self, _params: Params) -> Answer:
+        with self._database.write(self._token) as tx:
+            update_state(tx, self._database, {"draining": tx.now})
+        returned = 0
+        with self._database.read() as conn:
+            job_ids = unfinished_jobs(conn, self._database)
+        for job_id in job_ids:
+            number = self._release_job(job_id)["returned"]
+            returned += number if isinstance(number, int) else 0
+        return {"returned": returned}
+
+
+def answer_requests(database: Database, token: str, actions: Actions) -> int:
+    """Do what was asked since the last time; returns how many requests were answered."""
+    asked = requests.new_requests(database)
+    for request in asked:
+        try:
+            result, ok = actions.perform(request.action, request.params), True
+        except SidecarError as error:
+            result, ok = {"error": str(error)}, False
+        except Exception as defect:
+            log.exception("request %d cannot be answered", request.id)
+            result, ok = {"error": f"it cannot be done: {type(defect).__name__}"}, False
+        log.info("request %d: %s %s", request.id, request.action, "done" if ok else "failed")
+        requests.answer(database, token, request.id, result, ok)
+    return len(asked)
+
+
+def _number(params: Params, key: str) -> int:
+    value = params.get(key)
+    if not isinstance(value, int):
+        raise SidecarError(f"{key} is missing")
+    return value

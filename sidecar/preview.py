@@ -1,0 +1,130 @@
+"""What would be claimed if the sidecar ran now: reads everything, changes nothing."""
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, replace
+
+from sidecar.context import Context
+from sidecar.errors import IdentityError, SchemaMissingError
+from sidecar.grouping import Group, Waiting, job_type
+from sidecar.moodle import mail_queue
+from sidecar.moodle.iomad_mail import Expanded, Expansion
+from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.moodle.people import company_names
+from sidecar.routes import Routes
+from sidecar.store.companies import Companies, Company
+
+PAGE = 1_000
+
+
+@dataclass(slots=True)
+class GroupPreview:
+    """One group: rows that wait, those that would be claimed, and the mails they make."""
+
+    company_id: int
+    company: str
+    type: str
+    provider: str
+    waiting: int = 0
+    claimable: int = 0
+    mails: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    sample: str = ""
+
+
+@dataclass(slots=True)
+class Preview:
+    """Everything that waits, by group. blocked: why nothing may move at all."""
+
+    blocked: list[str]
+    groups: list[GroupPreview]
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``--json``."""
+        groups = [
+            asdict(replace(group, left=Counter())) | {"left": dict(group.left)}
+            for group in self.groups
+        ]
+        return {"blocked": self.blocked, "groups": groups}
+
+
+def preview(context: Context) -> Preview:
+    """Look at the whole queue; works without our tables."""
+    observation = context.observe()
+    blocked = list(observation.blocked)
+    try:
+        context.identify()
+        companies = context.companies()
+    except SchemaMissingError as missing:
+        blocked.append(str(missing))
+        companies = Companies({}, Company(0, bulk_threshold=context.settings.bulk_threshold))
+    except IdentityError as mismatch:
+        blocked.append(str(mismatch))
+        companies = context.companies()
+    routes = Routes(context.settings, context.lease.guard)
+    groups: dict[Group, GroupPreview] = {}
+    tables, settings = context.tables, context.settings
+    with context.database.read() as conn:
+        names = company_names(conn, tables)
+        now = context.database.now(conn)
+        position = mail_queue.max_id(conn, tables)
+        by_group: dict[Group, list[Waiting]] = defaultdict(list)
+        while position > 0:
+            entries, position = mail_queue.waiting_below(conn, tables, position, PAGE)
+            for e in entries:
+                group = Group(job_type(e.templatename, settings.job_types), e.company_id)
+                by_group[group].append(Waiting(e.id, group, e.due, e.modified, 0.0))
+        for group, waiting in by_group.items():
+            company = companies.get(group.company_id)
+            shown = groups[group] = GroupPreview(
+                group.company_id, names.get(group.company_id, ""), group.type, company.provider
+            )
+            shown.waiting = len(waiting)
+            due = [w for w in waiting if w.due < now]
+            young = [w for w in due if now - max(w.due, w.modified) <= settings.max_age]
+            shown.left["not_due"] = len(waiting) - len(due)
+            shown.left["too_old"] = len(due) - len(young)
+            reason = _why_not(routes, observation.config, company)
+            if len(young) < company.bulk_threshold:
+                reason = reason or "below_threshold"
+            if reason:
+                shown.left[reason] = len(young)
+            ids = [w.id for w in young]
+            for start in range(0, len(ids), PAGE):
+                rows = mail_queue.read_waiting(
+                    conn, tables, ids[start : start + PAGE], now, lock=False
+                )
+                expansion = Expansion(
+                    conn,
+                    tables,
+                    observation.config,
+                    rows,
+                    dataroot=settings.dataroot,
+                    max_body_size=settings.max_body_size,
+                    without_manager_copies=(
+                        [group.company_id] if company.manager_copies == "none" else []
+                    ),
+                )
+                for row in rows:
+                    result = expansion.expand(row)
+                    if isinstance(result, Expanded):
+                        shown.claimable += 0 if reason else 1
+                        shown.mails += len(result.addressees)
+                        shown.sample = shown.sample or row.subject
+                    else:
+                        shown.left[result.reason] += 1
+            shown.left = +shown.left
+    return Preview(
+        blocked, [groups[g] for g in sorted(groups, key=lambda g: (g.company_id, g.type))]
+    )
+
+
+def _why_not(routes: Routes, config, company: Company) -> str:  # type: ignore[no-untyped-def]
+    if not company.enabled:
+        return "company_not_enabled"
+    if company.paused:
+        return "company_paused"
+    try:
+        routes.find(config, company)
+    except MailSettingsError as error:
+        return str(error)
+    return ""

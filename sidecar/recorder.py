@@ -1,0 +1,179 @@
+"""The one writer of outcomes that a connector learns at once (smtp)."""
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from sidecar.errors import DatabaseError, LeaseLostError, SidecarError
+from sidecar.lifecycle import Recipient
+from sidecar.message import Outcome
+from sidecar.metrics.registry import Metrics
+from sidecar.store import results
+from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.site import Lease
+
+log = logging.getLogger(__name__)
+
+RETRY_WRITE = 0.5
+"""Seconds between attempts to write outcomes while the database is away."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One call of ``report`` that waits for its commit."""
+
+    outcomes: Sequence[Outcome]
+    done: threading.Event = field(default_factory=threading.Event)
+    refused: frozenset[int] = frozenset()
+    error: SidecarError | None = None
+
+
+class Recorder:
+    """The one writer of outcomes: each commit takes everything that waits (DESIGN §3).
+
+    While the database is away the writer keeps trying as long as the lease lasts. What it could
+    not write by then it keeps, and writes first when this process leads again, so that a mail
+    that was sent is not sent once more.
+    """
+
+    def __init__(self, database: Database, lease: Lease, metrics: Metrics) -> None:
+        self._database = database
+        self._lease = lease
+        self._metrics = metrics
+        self._queue: list[_Waiting] = []
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._given_up = False
+        self._unwritten: list[Outcome] = []
+        self._started: set[int] = set()
+        self._dirty: set[int] = set()
+        self._conn: Connection | None = None
+        self._writing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def report(self, outcomes: Sequence[Outcome]) -> frozenset[int]:
+        """``connectors.base.Report``."""
+        waiting = _Waiting(outcomes)
+        with self._wake:
+            self._queue.append(waiting)
+            self._wake.notify()
+        waiting.done.wait()
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.refused
+
+    def stop(self, seconds: float) -> None:
+        """Write what waits, for at most so long, and end."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(seconds)
+        self._given_up = True
+        self._thread.join(2 * RETRY_WRITE)
+        if self._conn is not None:
+            self._conn.close()
+
+    def take_dirty(self) -> set[int]:
+        """Batches whose mails have changed since the last call."""
+        with self._wake:
+            dirty, self._dirty = self._dirty, set()
+        return dirty
+
+    def touch(self, batch_ids: Collection[int]) -> None:
+        """Have these batches recomputed with the next refresh."""
+        with self._wake:
+            self._dirty |= set(batch_ids)
+
+    def write_kept(self) -> None:
+        """After taking the lease again: write what could not be written; raises DatabaseError."""
+        with self._wake:
+            kept, self._unwritten = self._unwritten, []
+            self._started.clear()
+        finals = [outcome for outcome in kept if outcome.status is not Recipient.PROCESSING]
+        if not finals:
+            return
+        try:
+            self._write(finals)
+        except SidecarError:
+            with self._wake:
+                self._unwritten = finals + self._unwritten
+            raise
+        log.warning("wrote %d outcomes that the database had missed", len(finals))
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._stopping)
+                if not self._queue:
+                    return
+                taken, self._queue = self._queue, []
+            self._settle(taken)
+
+    def _settle(self, taken: list[_Waiting]) -> None:
+        outcomes = [outcome for waiting in taken for outcome in waiting.outcomes]
+        error: SidecarError | None = None
+        refused: frozenset[int] = frozenset()
+        try:
+            refused = self._write_while_leading(outcomes)
+        except SidecarError as lost:
+            error = lost
+        except Exception as defect:
+            log.exception("outcomes cannot be written: a defect")
+            error = SidecarError(f"outcomes cannot be written: {type(defect).__name__}")
+        if error is not None:
+            with self._wake:
+                self._unwritten += outcomes
+        for waiting in taken:
+            waiting.refused, waiting.error = refused, error
+            waiting.done.set()
+
+    def _write_while_leading(self, outcomes: Sequence[Outcome]) -> frozenset[int]:
+        while True:
+            self._lease.guard()
+            if self._given_up:
+                raise LeaseLostError("the sidecar stops while the database is away")
+            try:
+                return self._write(outcomes)
+            except DatabaseError as error:
+                log.warning("outcomes wait for the database: %s", error)
+                time.sleep(RETRY_WRITE)
+
+    def _write(self, outcomes: Sequence[Outcome]) -> frozenset[int]:
+        batch_ids = {outcome.batch_id for outcome in outcomes}
+        new = batch_ids - self._started
+        with translated(), self._writing, self._transaction() as tx:
+            if new:
+                results.start_batches(tx, self._database, new)
+            wrong = results.apply_outcomes(tx, self._database, outcomes)
+        self._started |= new
+        with self._wake:
+            self._dirty |= batch_ids
+        refused = {outcome.mail_id for outcome in wrong}
+        for outcome in outcomes:
+            if outcome.status is Recipient.PROCESSING:
+                continue
+            if outcome.mail_id in refused:
+                log.error("mail %d: the result %s was refused", outcome.mail_id, outcome.status)
+            else:
+                self._metrics.outcomes.labels(outcome.status.value).inc()
+        return frozenset(o.mail_id for o in wrong if o.status is Recipient.PROCESSING)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        """A transaction on the writer's own connection, which is made anew after an error."""
+        if self._conn is None:
+            self._conn = self._database.connection_for_writing()
+        try:
+            with self._conn.begin():
+                yield self._database.enter(self._conn, self._lease.token)
+        except BaseException:
+            broken, self._conn = self._conn, None
+            broken.invalidate()
+            broken.close()
+            raise

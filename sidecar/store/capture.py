@@ -1,0 +1,206 @@
+"""Queries of the claiming transaction: jobs that take mail, their batches and recipients."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, insert, select, tuple_, update
+
+from sidecar.lifecycle import Recipient
+from sidecar.store.database import Database, Transaction, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that mail may still join. rows: queue rows in it; last_joined: Unix seconds."""
+
+    id: int
+    source: str
+    type: str
+    company_id: int
+    rows: int
+    last_joined: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """A mail about to be captured; bad addresses come with their final status and reason."""
+
+    role: str
+    email: str
+    userid: int
+    email_hash: str
+    mail_key: str
+    message_id: str
+    data: Mapping[str, object] = field(default_factory=dict)
+    status: Recipient = Recipient.PENDING
+    error_code: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedRow:
+    """A queue row with all its mails."""
+
+    source_id: int
+    source_stamp: int
+    recipients: tuple[NewRecipient, ...]
+
+
+def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob]:
+    """Jobs of a source that are not closed."""
+    jobs, batches = database.tables.jobs, database.tables.batches
+    query = (
+        select(
+            jobs.c.id,
+            jobs.c.type,
+            jobs.c.company_id,
+            (jobs.c.email_count - jobs.c.copy_count).label("rows"),
+            func.coalesce(func.max(batches.c.created_at), jobs.c.created_at).label("last_joined"),
+            func.count(batches.c.id).label("batches"),
+        )
+        .select_from(jobs.outerjoin(batches, batches.c.job_id == jobs.c.id))
+        .where(jobs.c.closed_at.is_(None), jobs.c.source == source)
+        .group_by(
+            jobs.c.id,
+            jobs.c.type,
+            jobs.c.company_id,
+            jobs.c.email_count,
+            jobs.c.copy_count,
+            jobs.c.created_at,
+        )
+    )
+    return [
+        OpenJob(r.id, source, r.type, r.company_id, int(r.rows), int(r.last_joined), r.batches)
+        for r in conn.execute(query)
+    ]
+
+
+def known_rows(
+    conn: Connection, database: Database, source: str, keys: Collection[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Which (source_id, source_stamp) were captured before: those are Moodle's now."""
+    if not keys:
+        return set()
+    r = database.tables.recipients
+    query = (
+        select(r.c.source_id, r.c.source_stamp)
+        .where(
+            r.c.source == source,
+            tuple_(r.c.source_id, r.c.source_stamp).in_(list(keys)),
+        )
+        .distinct()
+    )
+    return {(row.source_id, row.source_stamp) for row in conn.execute(query)}
+
+
+def insert_job(
+    tx: Transaction,
+    database: Database,
+    *,
+    source: str,
+    job_type: str,
+    company_id: int,
+    provider: str,
+    label: str,
+) -> int:
+    """Open a job; returns its id."""
+    result = tx.conn.execute(
+        insert(database.tables.jobs).values(
+            type=job_type,
+            status="pending",
+            company_id=company_id,
+            created_at=tx.now,
+            timemodified=tx.now,
+            source=source,
+            provider=provider,
+            label=label[:255],
+        )
+    )
+    return new_id(result)
+
+
+def insert_batch(
+    tx: Transaction,
+    database: Database,
+    *,
+    job_id: int,
+    batch_num: int,
+    provider: str,
+    stamp: int,
+    due: int,
+    source: str,
+    rows: Sequence[CapturedRow],
+) -> int:
+    """Store a batch of whole rows; returns its id.
+
+    stamp: what the claim wrote into Moodle's queue; it becomes ``created_at``, so that a row can
+    be recognised as still ours. due: when the batch may leave, Unix seconds.
+    """
+    count = sum(len(row.recipients) for row in rows)
+    batch_id = new_id(
+        tx.conn.execute(
+            insert(database.tables.batches).values(
+                job_id=job_id,
+                batch_num=batch_num,
+                status="pending",
+                created_at=stamp,
+                provider=provider,
+                email_count=count,
+                next_attempt_at=due,
+            )
+        )
+    )
+    tx.conn.execute(
+        insert(database.tables.recipients),
+        [
+            {
+                "job_id": job_id,
+                "batch_id": batch_id,
+                "email": recipient.email[:255],
+                "recipient_data": json.dumps(dict(recipient.data), ensure_ascii=False),
+                "status": recipient.status.value,
+                "error_code": recipient.error_code or "",
+                "error_message": recipient.error or None,
+                "source": source,
+                "source_id": row.source_id,
+                "source_stamp": row.source_stamp,
+                "role": recipient.role,
+                "userid": recipient.userid,
+                "email_hash": recipient.email_hash,
+                "mail_key": recipient.mail_key,
+                "message_id": recipient.message_id,
+                "timemodified": tx.now,
+            }
+            for row in rows
+            for recipient in row.recipients
+        ],
+    )
+    return batch_id
+
+
+def count_captured(
+    tx: Transaction, database: Database, job_id: int, emails: int, copies: int
+) -> None:
+    """Add captured mails to a job's totals; the claim holds the job's row lock."""
+    jobs = database.tables.jobs
+    tx.conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(
+            email_count=jobs.c.email_count + emails,
+            copy_count=jobs.c.copy_count + copies,
+            timemodified=tx.now,
+        )
+    )
+
+
+def close_jobs(tx: Transaction, database: Database, job_ids: Collection[int]) -> None:
+    """No more mail joins these jobs."""
+    jobs = database.tables.jobs
+    tx.conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(list(job_ids)), jobs.c.closed_at.is_(None))
+        .values(closed_at=tx.now, timemodified=tx.now)
+    )

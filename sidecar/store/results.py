@@ -1,0 +1,276 @@
+"""Queries of settle: what became of mails, and the counters and states that follow from it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Table,
+    Update,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
+
+from sidecar.lifecycle import (
+    BATCH_ENDED,
+    JOB_ENDED,
+    RECIPIENT_SOURCES,
+    SUBMITTED,
+    Batch,
+    Recipient,
+    ended_batch_state,
+    job_state,
+)
+from sidecar.message import Outcome
+from sidecar.store.database import Database, Transaction
+
+R = Recipient
+
+
+def apply_outcomes(
+    tx: Transaction, database: Database, outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """Write what is now true of each mail; returns those whose transition is not allowed.
+
+    The common outcomes, ``processing`` and ``sent``, are written together in one statement.
+    """
+    common = [o for o in outcomes if o.status in (R.PROCESSING, R.SENT) and not o.error]
+    refused: list[Outcome] = []
+    if common:
+        started = [o.mail_id for o in common if o.status is R.PROCESSING]
+        sent = [o.mail_id for o in common if o.status is R.SENT]
+        values = {"started": started, "done": sent, "now": tx.now}
+        statement = _common_outcomes(database.tables.recipients)
+        if tx.conn.execute(statement, values).rowcount != len(common):
+            refused += _not_in(tx.conn, database, R.PROCESSING, common)
+            refused += _not_in(tx.conn, database, R.SENT, common)
+    for outcome in outcomes:
+        if outcome not in common and not _move(tx, database, outcome):
+            refused += _not_in(tx.conn, database, outcome.status, [outcome])
+    return refused
+
+
+@lru_cache
+def _common_outcomes(r: Table) -> Update:
+    """Sets the mails ``started`` to processing and those ``done`` to sent, where allowed."""
+    started: BindParameter[int] = bindparam("started", expanding=True)
+    done: BindParameter[int] = bindparam("done", expanding=True)
+    is_sent = r.c.id.in_(done)
+    may_start = r.c.id.in_(started) & r.c.status.in_(_names(RECIPIENT_SOURCES[R.PROCESSING]))
+    may_be_sent = is_sent & r.c.status.in_(_names(RECIPIENT_SOURCES[R.SENT]))
+    return (
+        update(r)
+        .where(may_start | may_be_sent)
+        .values(
+            sent_at=case((is_sent, bindparam("now")), else_=r.c.sent_at),
+            error_code=case((is_sent, ""), else_=r.c.error_code),
+            error_message=case((is_sent, None), else_=r.c.error_message),
+            tries=case((is_sent, r.c.tries + 1), else_=r.c.tries),
+            status=case((is_sent, R.SENT.value), else_=R.PROCESSING.value),
+            timemodified=bindparam("now"),
+        )
+    )
+
+
+def _move(tx: Transaction, database: Database, outcome: Outcome) -> bool:
+    """Write one outcome that has a text of its own; whether its transition was allowed."""
+    r = database.tables.recipients
+    values: dict[str, object] = {
+        "status": outcome.status.value,
+        "timemodified": tx.now,
+        "error_code": outcome.error_code[:50],
+        "error_message": outcome.error or None,
+    }
+    if outcome.counted:
+        values["tries"] = r.c.tries + 1
+    sources = _names(RECIPIENT_SOURCES[outcome.status])
+    statement = update(r).where(r.c.id == outcome.mail_id, r.c.status.in_(sources))
+    return bool(tx.conn.execute(statement.values(values)).rowcount)
+
+
+def _names(states: Iterable[Recipient]) -> list[str]:
+    return sorted(state.value for state in states)
+
+
+def _not_in(
+    conn: Connection, database: Database, status: Recipient, outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """Those outcomes of this status that the mails themselves do not show."""
+    r = database.tables.recipients
+    meant = [outcome for outcome in outcomes if outcome.status is status]
+    there = set(
+        conn.scalars(
+            select(r.c.id).where(r.c.id.in_([o.mail_id for o in meant]), r.c.status == status.value)
+        )
+    )
+    return [outcome for outcome in meant if outcome.mail_id not in there]
+
+
+def start_batches(tx: Transaction, database: Database, batch_ids: Collection[int]) -> None:
+    """The connector works on these: ``submitting`` (``queued`` for no time) → ``processing``."""
+    b = database.tables.batches
+    tx.conn.execute(
+        update(b)
+        .where(
+            b.c.id.in_(list(batch_ids)),
+            b.c.status.in_((Batch.SUBMITTING.value, Batch.QUEUED.value)),
+        )
+        .values(status=Batch.PROCESSING.value, queued_at=func.coalesce(b.c.queued_at, tx.now))
+    )
+
+
+def counts_by_batch(
+    conn: Connection, database: Database, batch_ids: Collection[int]
+) -> dict[int, dict[Recipient, int]]:
+    """Recipients of each batch by state."""
+    r = database.tables.recipients
+    query = (
+        select(r.c.batch_id, r.c.status, func.count().label("n"))
+        .where(r.c.batch_id.in_(list(batch_ids)))
+        .group_by(r.c.batch_id, r.c.status)
+    )
+    counts: dict[int, dict[Recipient, int]] = {batch_id: {} for batch_id in batch_ids}
+    for row in conn.execute(query):
+        counts[row.batch_id][Recipient(row.status)] = int(row.n)
+    return counts
+
+
+def refresh_batches(tx: Transaction, database: Database, batch_ids: Collection[int]) -> None:
+    """Recompute counters and states of batches from their recipients."""
+    b = database.tables.batches
+    for batch_id, counts in counts_by_batch(tx.conn, database, batch_ids).items():
+        values: dict[str, object] = {
+            "sent_count": counts.get(Recipient.SENT, 0),
+            "failed_count": failed_count(counts),
+        }
+        ended = ended_batch_state(counts)
+        if ended:
+            values |= {
+                "status": ended.value,
+                "completed_at": func.coalesce(b.c.completed_at, tx.now),
+                "error_message": None,
+            }
+        tx.conn.execute(update(b).where(b.c.id == batch_id).values(values))
+
+
+def failed_count(counts: Mapping[Recipient, int]) -> int:
+    """How many of these did not arrive for a reason the admin may have to act on."""
+    failures = (Recipient.FAILED, Recipient.PERMANENTLY_FAILED, Recipient.UNKNOWN)
+    return sum(counts.get(state, 0) for state in failures)
+
+
+def refresh_jobs(tx: Transaction, database: Database, job_ids: Iterable[int]) -> None:
+    """Recompute counters and states of jobs from their batches, under each job's row lock."""
+    jobs = database.tables.jobs
+    for job_id in sorted(set(job_ids)):
+        job = tx.conn.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+        if job is None:
+            continue
+        counts, submitted = _job_counts(tx.conn, database, job_id)
+        child = tx.conn.execute(
+            select(jobs.c.id).where(
+                jobs.c.parent_job_id == job_id,
+                jobs.c.status.not_in([state.value for state in JOB_ENDED]),
+            )
+        ).first()
+        state = job_state(
+            closed=job.closed_at is not None,
+            open_child=child is not None,
+            submitted=submitted,
+            counts=counts,
+        )
+        values: dict[str, object] = {
+            "status": state.value,
+            "emails_sent": counts.get(Recipient.SENT, 0),
+            "emails_failed": failed_count(counts),
+            "timemodified": tx.now,
+            "completed_at": (job.completed_at or tx.now) if state in JOB_ENDED else None,
+        }
+        if submitted and job.started_at is None:
+            values["started_at"] = tx.now
+        tx.conn.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+
+
+def _job_counts(
+    conn: Connection, database: Database, job_id: int
+) -> tuple[dict[Recipient, int], bool]:
+    """A job's recipients by state, and whether anything of it was ever submitted.
+
+    While batches run, the sums of the batches are enough for the state; the recipients
+    themselves are counted only once all batches have ended, so that the cost of following a job
+    grows with its batches.
+    """
+    b, r = database.tables.batches, database.tables.recipients
+    ended = [state.value for state in BATCH_ENDED]
+    sums = conn.execute(
+        select(
+            func.coalesce(func.sum(b.c.email_count), 0).label("mails"),
+            func.coalesce(func.sum(b.c.sent_count), 0).label("sent"),
+            func.coalesce(func.sum(b.c.failed_count), 0).label("failed"),
+            func.coalesce(func.sum(case((b.c.status.in_(ended), 0), else_=1)), 0).label("running"),
+            func.coalesce(func.sum(case((b.c.first_issued_at.is_(None), 0), else_=1)), 0).label(
+                "issued"
+            ),
+        ).where(b.c.job_id == job_id)
+    ).one()
+    if sums.running:
+        rest = int(sums.mails) - int(sums.sent) - int(sums.failed)
+        counts = {
+            Recipient.PENDING: rest,
+            Recipient.SENT: int(sums.sent),
+            Recipient.PERMANENTLY_FAILED: int(sums.failed),
+        }
+        return counts, bool(sums.issued)
+    counts = {
+        Recipient(row.status): int(row.n)
+        for row in conn.execute(
+            select(r.c.status, func.count().label("n"))
+            .where(r.c.job_id == job_id)
+            .group_by(r.c.status)
+        )
+    }
+    return counts, bool(sums.issued) or any(counts.get(state) for state in SUBMITTED)
+
+
+def jobs_of(conn: Connection, database: Database, batch_ids: Collection[int]) -> list[int]:
+    """The jobs that these batches belong to."""
+    b = database.tables.batches
+    query = select(b.c.job_id).where(b.c.id.in_(list(batch_ids))).distinct()
+    return list(conn.scalars(query))
+
+
+def unsettled_batches(conn: Connection, database: Database) -> list[int]:
+    """Batches of jobs that are not finished, whose counters a killed process may have left."""
+    b, jobs = database.tables.batches, database.tables.jobs
+    finished = [state.value for state in JOB_ENDED]
+    query = select(b.c.id).join(jobs, jobs.c.id == b.c.job_id)
+    return list(conn.scalars(query.where(jobs.c.status.not_in(finished))))
+
+
+def ledger(conn: Connection, database: Database) -> dict[Recipient, int]:
+    """Root recipients by state, over all jobs; their sum must be what was claimed."""
+    r = database.tables.recipients
+    return {
+        Recipient(row.status): int(row.n)
+        for row in conn.execute(
+            select(r.c.status, func.count().label("n"))
+            .where(r.c.retry_of.is_(None))
+            .group_by(r.c.status)
+        )
+    }
+
+
+def ledger_difference(conn: Connection, database: Database) -> int:
+    """Captured mails by the jobs' totals minus those in the recipients table: must be 0."""
+    jobs, r = database.tables.jobs, database.tables.recipients
+    captured = conn.execute(
+        select(func.coalesce(func.sum(jobs.c.email_count), 0)).where(jobs.c.parent_job_id.is_(None))
+    ).scalar_one()
+    there = conn.execute(
+        select(func.count()).select_from(r).where(r.c.retry_of.is_(None))
+    ).scalar_one()
+    return int(captured) - int(there)

@@ -1,0 +1,98 @@
+"""Fixtures for tests on a real MariaDB with the real daemon."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo.site import Site
+from tests.support.mariadb import MariaDBServer
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+_numbers = itertools.count(1)
+
+ConfigFile = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the caller's environment configures the sidecar under test."""
+    for name in [name for name in os.environ if name.startswith("MANIREPORTS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[MariaDBServer]:
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(_server: MariaDBServer) -> MariaDBServer:
+    """The session's server; running, whatever the test before did to it."""
+    if not _server.alive():
+        _server.start()
+    return _server
+
+
+@pytest.fixture(scope="session")
+def _templates(_server: MariaDBServer) -> None:
+    _server.create_database("template_installed", FIXTURES / "iomad_schema.sql")
+    Site(_server.url("template_installed")).install()
+    _server.clone_database("template_installed", "template_small")
+    _server.load("template_small", FIXTURES / "small_iomad.sql")
+
+
+def _cloned(mariadb: MariaDBServer, template: str) -> Iterator[str]:
+    name = f"moodle{next(_numbers)}"
+    mariadb.clone_database(template, name)
+    yield mariadb.url(name)
+    if not mariadb.alive():
+        mariadb.start()
+    mariadb.drop_database(name)
+
+
+@pytest.fixture
+def iomad_db(mariadb: MariaDBServer, _templates: None) -> Iterator[str]:
+    """The URL of a fresh, installed site without companies and mail: fill it with ``Site(url)``."""
+    yield from _cloned(mariadb, "template_installed")
+
+
+@pytest.fixture
+def small_iomad_db(mariadb: MariaDBServer, _templates: None) -> Iterator[str]:
+    """The URL of a fresh site as fixtures/small_iomad.sql describes it, mail in its queue."""
+    yield from _cloned(mariadb, "template_small")
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> ConfigFile:
+    """``config_file(database_url, name="sidecar", **settings)`` writes a TOML file, gives its path.
+
+    State and data directories are the test's own; times are short; a setting of None is left out.
+    """
+
+    def write(database_url: str | None, name: str = "sidecar", **settings: object) -> Path:
+        dataroot = tmp_path / "moodledata"
+        dataroot.mkdir(exist_ok=True)
+        values: dict[str, object] = {
+            "database_url": database_url,
+            "wwwroot": "https://learn.example.test",
+            "dataroot": str(dataroot),
+            "state_dir": str(tmp_path / f"{name}-state"),
+            "poll_interval": 0.1,
+            "min_age": 0.5,
+            "quiet_period": 1,
+            "metrics_port": 0,
+            **settings,
+        }
+        lines = [f"{key} = {json.dumps(v)}\n" for key, v in values.items() if v is not None]
+        path = tmp_path / f"{name}.toml"
+        path.write_text("".join(lines), "utf-8")
+        path.chmod(0o600)
+        return path
+
+    return write

@@ -1,0 +1,27 @@
+"""The demo queues what it promises."""
+
+from collections import Counter
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from sidecar.demo.scenario import BAD_ADDRESSES, BUSY, NO_MAILBOX, build
+from sidecar.demo.site import Site
+
+
+def test_the_queue_is_as_announced(tmp_path: Path) -> None:
+    site = Site(f"sqlite:///{tmp_path / 'site.db'}")
+    site.install()
+    scenario = build(site)
+    email = site.tables.email
+    query = select(email.c.templatename, func.count()).group_by(email.c.templatename)
+    with site.engine.connect() as conn:
+        queued = {row[0]: row[1] for row in conn.execute(query)}
+    assert (queued.pop("user_create"), queued.pop("license_allocated")) == (500, 200)
+    assert sum(queued.values()) == 350
+    wanted = scenario.wanted
+    assert Counter(w.role for w in wanted) == {"user": 1050, "manager": 1050}
+    assert len({(w.address, w.body) for w in wanted}) == len(wanted)
+    reasons = Counter(w.reason for w in wanted if w.reason)
+    assert reasons == Counter([reason for _, reason in BAD_ADDRESSES] + [NO_MAILBOX] * 2)
+    assert {rule.times for rule in scenario.rules if rule.reply == BUSY} == {1}

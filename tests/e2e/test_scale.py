@@ -1,0 +1,54 @@
+"""A big queue in little memory."""
+
+import threading
+
+import psutil
+
+from tests.e2e.conftest import World
+
+ROWS = 50_000
+LIMIT = 200 * 1024 * 1024
+
+
+def test_50000_rows_of_5_kb_drain_with_less_than_200_mb(world: World) -> None:
+    world.sink.keep = False
+    world.sql(
+        "INSERT INTO mdl_user (username, firstname, lastname, email, password, mnethostid)"
+        " SELECT CONCAT('big', seq), 'Big', 'Queue', CONCAT('big', seq, '@example.test'), 'x', 1"
+        f" FROM seq_1_to_{ROWS}"
+    )
+    world.sql(
+        "INSERT INTO mdl_company_users (companyid, userid, departmentid)"
+        " SELECT 1, id, (SELECT MIN(id) FROM mdl_department WHERE company = 1)"
+        " FROM mdl_user WHERE username LIKE 'big%'"
+    )
+    world.sql(
+        "INSERT INTO mdl_email (templatename, modifiedtime, subject, body, varsreplaced, companyid,"
+        " courseid, userid, senderid, headers, due)"
+        " SELECT 'user_create', UNIX_TIMESTAMP() - 5, 'Welcome', REPEAT('<p>0123456</p>', 357), 1,"
+        " 1, 1, id, -20, :headers, UNIX_TIMESTAMP() - 5 FROM mdl_user WHERE username LIKE 'big%'",
+        headers=world.site.headers("user_create", 1),
+    )
+    peak = 0
+    with world.start("run", "--until-idle") as sidecar:
+        process = psutil.Process(sidecar.pid)
+        done = threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.wait(0.2):
+                try:
+                    peak = max(peak, process.memory_info().rss)
+                except psutil.NoSuchProcess:
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            assert sidecar.wait(240) == 0, sidecar.output()
+        finally:
+            done.set()
+            watcher.join()
+    assert world.sink.accepted == ROWS
+    assert world.states() == {"sent": ROWS}
+    assert peak < LIMIT, f"{peak / 1024 / 1024:.0f} MB"

@@ -1,0 +1,1 @@
+"""The proof against a real IOMAD: cron and the sidecar on one queue. See README.md."""
