@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from tempfile import TemporaryFile
 from typing import Self
 
-from sidecar.message import Outcome
+from sidecar.mail import Outcome
 
 
 class Journal:

@@ -27,7 +27,7 @@ from benchmarks.site import commit_seconds, durable_server, sidecar_path
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
-from sidecar.message import Address, Content, Mail, MailBatch
+from sidecar.mail import Address, Content, Mail, MailBatch
 from tests.support.mariadb import MariaDBServer
 
 LATENCIES = (0, 5, 20)

@@ -8,7 +8,7 @@ from sidecar import identity
 from sidecar.errors import ConfigError, StoreError
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig, read_config
-from sidecar.moodle.locks import MysqlLock, RecordLock, task_lock
+from sidecar.moodle.locks import TaskLock, task_lock
 from sidecar.moodle.php_values import to_string
 from sidecar.moodle.switches import EMAIL_TASK, blocked_by
 from sidecar.moodle.tables import MoodleTables, moodle_tables
@@ -44,7 +44,7 @@ class Context:
             self.database, settings.lease_seconds, f"{socket.gethostname()}:{os.getpid()}"
         )
 
-    def lock(self) -> MysqlLock | RecordLock:
+    def lock(self) -> TaskLock:
         """The cron lock of IOMAD's mail task; raises LockUnusableError."""
         return task_lock(
             self._lock_factory(),

@@ -15,7 +15,7 @@ from sidecar.connectors.base import Submission, Verdict
 from sidecar.errors import SidecarError
 from sidecar.jobs import Source, release
 from sidecar.lifecycle import Recipient, retry_at
-from sidecar.message import MailBatch, Outcome
+from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion

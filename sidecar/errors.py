@@ -66,6 +66,10 @@ class LockUnusableError(MoodleError):
     """The site's cron lock cannot be shared safely; nothing is claimed."""
 
 
+class MessageError(SidecarError):
+    """A message of the wire contract is malformed."""
+
+
 class ConnectorError(SidecarError):
     """A provider did not do what was asked."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sidecar.errors import NotFoundError, SidecarError
 from sidecar.grouping import TYPE_LABELS, Group
 from sidecar.lifecycle import Recipient
-from sidecar.message import Mail
+from sidecar.mail import Mail
 from sidecar.store import capture, results
 from sidecar.store import jobs as store
 from sidecar.store.capture import CapturedRow

@@ -98,11 +98,6 @@ BATCH_SOURCES: Mapping[Batch, frozenset[Batch]] = {
 BATCH_ENDED = frozenset({B.SENT, B.PARTIAL_FAILURE, B.FAILED, B.CANCELLED, B.RETURNED})
 
 
-def may_move(old: Recipient, new: Recipient) -> bool:
-    """Whether DESIGN §5 lists the transition of a recipient."""
-    return old in RECIPIENT_SOURCES[new]
-
-
 def ended_batch_state(counts: Mapping[Recipient, int]) -> Batch | None:
     """The final state of a batch whose recipients stand as in ``counts``; None while it runs.
 

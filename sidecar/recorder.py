@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from sidecar.errors import DatabaseError, LeaseLostError, SidecarError
 from sidecar.lifecycle import Recipient
-from sidecar.message import Outcome
+from sidecar.mail import Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.store import results
-from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.database import IDLE_SECONDS, Database, Transaction, translated
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Recorder:
         self._started: set[int] = set()
         self._dirty: set[int] = set()
         self._conn: Connection | None = None
+        self._used_at = 0.0
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -166,9 +167,13 @@ class Recorder:
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
-        """A transaction on the writer's own connection, which is made anew after an error."""
+        """A transaction on the writer's own connection, made anew after an error or a long rest."""
+        if self._conn is not None and time.monotonic() - self._used_at > IDLE_SECONDS / 2:
+            self._conn.close()
+            self._conn = None
         if self._conn is None:
             self._conn = self._database.connection_for_writing()
+        self._used_at = time.monotonic()
         try:
             with self._conn.begin():
                 yield self._database.enter(self._conn, self._lease.token)

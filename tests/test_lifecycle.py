@@ -14,7 +14,6 @@ from sidecar.lifecycle import (
     Recipient,
     ended_batch_state,
     job_state,
-    may_move,
     retry_at,
 )
 
@@ -85,9 +84,9 @@ def test_nothing_leaves_sent_but_to_a_bounce() -> None:
 
 
 def test_an_unknown_mail_is_never_sent_again_by_itself() -> None:
-    assert not may_move(R.UNKNOWN, R.PENDING)
-    assert not may_move(R.UNKNOWN, R.PROCESSING)
-    assert may_move(R.UNKNOWN, R.SENT)
+    assert R.UNKNOWN not in RECIPIENT_SOURCES[R.PENDING]
+    assert R.UNKNOWN not in RECIPIENT_SOURCES[R.PROCESSING]
+    assert R.UNKNOWN in RECIPIENT_SOURCES[R.SENT]
 
 
 def test_every_state_can_be_entered() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sidecar.message import MailBatch, Outcome
+from sidecar.mail import MailBatch, Outcome
 
 Report = Callable[[Sequence[Outcome]], Collection[int]]
 """Takes outcomes and returns only after they are committed.

@@ -15,7 +15,7 @@ from secrets import token_hex
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from sidecar.message import Address, Attachment, Content, Mail
+from sidecar.mail import Address, Attachment, Content, Mail
 
 SUBJECT_BYTES = 900
 """Moodle cuts every subject here (moodlelib.php, email_to_user)."""

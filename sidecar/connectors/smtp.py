@@ -9,7 +9,7 @@ from sidecar.connectors.base import Guard, Probe, Report, Submission
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
-from sidecar.message import MailBatch
+from sidecar.mail import MailBatch
 
 KEPT = 60.0
 """Seconds that an idle connection is worth keeping."""

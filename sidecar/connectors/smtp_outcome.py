@@ -2,11 +2,8 @@
 
 from sidecar.connectors.smtp_session import Fate, Result
 from sidecar.errors import ConnectorError, Rejected, Throttled, Unavailable
-from sidecar.lifecycle import Recipient
-from sidecar.message import Mail, Outcome
-
-RETRY_AFTER = (5.0, 30.0, 120.0)
-"""Seconds until a mail is tried again, by the tries that it has behind it; then it failed."""
+from sidecar.lifecycle import QUICK_RETRIES, Recipient
+from sidecar.mail import Mail, Outcome
 
 ERROR_LENGTH = 500
 
@@ -20,9 +17,9 @@ def outcome(mail: Mail, batch_id: int, result: Result) -> Outcome:
         return Outcome(mail.id, batch_id, Recipient.UNKNOWN, code, text)
     if result.fate is Fate.REFUSED_PERMANENTLY:
         return Outcome(mail.id, batch_id, Recipient.PERMANENTLY_FAILED, code, text)
-    if mail.tries < len(RETRY_AFTER):
-        return Outcome(mail.id, batch_id, Recipient.PENDING, code, text, RETRY_AFTER[mail.tries])
-    return Outcome(mail.id, batch_id, Recipient.FAILED, code, text)
+    tries_left = mail.tries < len(QUICK_RETRIES)
+    status = Recipient.PENDING if tries_left else Recipient.FAILED
+    return Outcome(mail.id, batch_id, status, code, text)
 
 
 def untried(mail: Mail, batch_id: int, result: Result | None = None) -> Outcome:

@@ -285,4 +285,5 @@ class SmtpSession:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__

@@ -26,7 +26,7 @@ from sidecar.connectors.smtp_outcome import (
 from sidecar.connectors.smtp_session import Result, SmtpSession
 from sidecar.errors import AuthFailed, ConnectorError, Rejected, Unavailable
 from sidecar.lifecycle import Recipient
-from sidecar.message import Mail, MailBatch, Outcome
+from sidecar.mail import Mail, MailBatch, Outcome
 
 if TYPE_CHECKING:
     from sidecar.connectors.smtp import SmtpConnector

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 
 from sidecar.errors import LockBusyError
-from sidecar.moodle.locks import MysqlLock, RecordLock
+from sidecar.moodle.locks import TaskLock
 from sidecar.moodle.switches import EMAIL_TASK
 from sidecar.moodle.tables import MoodleTables
 
@@ -15,7 +15,7 @@ FRESH = 3600
 """Seconds for which a running task's ``timestarted`` is believed."""
 
 
-def lock_doubts(conn: Connection, tables: MoodleTables, lock: MysqlLock | RecordLock) -> list[str]:
+def lock_doubts(conn: Connection, tables: MoodleTables, lock: TaskLock) -> list[str]:
     """Reasons why the lock may not be shared, in the admin's words; empty when it is proved.
 
     A lock that is merely busy raises no doubt: cron holding it is the proof itself.

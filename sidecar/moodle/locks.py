@@ -7,7 +7,7 @@ names and behaviour as measured in FACTS §6.
 import hashlib
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from sqlalchemy import Connection, func, insert, or_, select, update
@@ -23,20 +23,15 @@ RECORD_EXPIRY = 60
 class TaskLock(Protocol):
     """The lock of one scheduled task."""
 
-    spans: bool
-    """Whether ``session`` holds the lock over several transactions."""
-
-    def session(self, conn: Connection) -> "contextmanager[None]":  # type: ignore[valid-type]
+    def session(self, conn: Connection) -> AbstractContextManager[None]:
         """Hold over one or more transactions of ``conn``; raises LockBusyError at once if busy."""
 
-    def transaction(self, conn: Connection) -> "contextmanager[None]":  # type: ignore[valid-type]
+    def transaction(self, conn: Connection) -> AbstractContextManager[None]:
         """Hold inside the open transaction; raises LockBusyError if it is not ours."""
 
 
 class MysqlLock:
     """GET_LOCK on the claiming connection; RELEASE_LOCK after COMMIT."""
-
-    spans = True
 
     def __init__(self, dbname: str, prefix: str, task: str) -> None:
         self.name = hashlib.sha1(f"{dbname}:{prefix}_cron_{task}".encode()).hexdigest()  # noqa: S324
@@ -72,8 +67,6 @@ class MysqlLock:
 
 class RecordLock:
     """The lock_db row, held inside the claiming transaction only."""
-
-    spans = False
 
     def __init__(self, tables: MoodleTables, task: str) -> None:
         self._table = tables.lock_db
@@ -114,7 +107,7 @@ def _clock(conn: Connection) -> int:
 
 def task_lock(
     factory: str, tables: MoodleTables, *, dialect: str, dbname: str, prefix: str, task: str
-) -> MysqlLock | RecordLock:
+) -> TaskLock:
     """The lock that this site's cron takes for ``task``.
 
     factory: ``$CFG->lock_factory``; '' and 'auto' mean Moodle's choice for the database. Raises

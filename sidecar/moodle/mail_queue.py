@@ -16,7 +16,6 @@ class QueueEntry:
     id: int
     templatename: str
     company_id: int
-    user_id: int
     due: int
     modified: int
     waiting: bool
@@ -60,7 +59,6 @@ def _entries(tables: MoodleTables) -> Select[Any]:
         e.c.id,
         e.c.templatename,
         e.c.companyid,
-        e.c.userid,
         e.c.due,
         e.c.modifiedtime,
         e.c.sent.is_(None).label("waiting"),
@@ -73,7 +71,6 @@ def _read(conn: Connection, query: Select[Any]) -> list[QueueEntry]:
             id=row.id,
             templatename=row.templatename or "",
             company_id=max(0, row.companyid),
-            user_id=row.userid,
             due=row.due,
             modified=row.modifiedtime,
             waiting=bool(row.waiting),

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from sidecar.errors import HeadersError, MoodleError
-from sidecar.message import Address, Attachment, Content
+from sidecar.mail import Address, Attachment, Content
 from sidecar.moodle import headers as row_headers
 from sidecar.moodle.addresses import is_valid
 from sidecar.moodle.config import MoodleConfig

@@ -8,7 +8,7 @@ from sidecar.errors import AddressError, LockBusyError
 from sidecar.grouping import Group
 from sidecar.jobs import ClaimedRow, capture_rows, close_jobs
 from sidecar.lifecycle import Recipient
-from sidecar.message import capture_hash, mail_key
+from sidecar.mail import capture_hash, mail_key
 from sidecar.moodle import mail_queue
 from sidecar.moodle.addresses import to_ascii
 from sidecar.moodle.config import MoodleConfig

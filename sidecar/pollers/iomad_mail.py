@@ -14,7 +14,7 @@ from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle import mail_queue
 from sidecar.moodle.config import MoodleConfig
-from sidecar.moodle.locks import MysqlLock, RecordLock
+from sidecar.moodle.locks import TaskLock
 from sidecar.moodle.tables import MoodleTables
 from sidecar.pollers.iomad_claim import SOURCE, Claim, Claimed
 from sidecar.pollers.iomad_prepare import prepare
@@ -55,7 +55,7 @@ class IomadMail:
         tables: MoodleTables,
         settings: Settings,
         lease: Lease,
-        lock: MysqlLock | RecordLock,
+        lock: TaskLock,
         site_uid: str,
         metrics: Metrics,
     ) -> None:

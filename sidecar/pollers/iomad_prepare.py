@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from sidecar.jobs import Dropped, Prepared
 from sidecar.lifecycle import Recipient
-from sidecar.message import Mail
+from sidecar.mail import Mail
 from sidecar.moodle import mail_queue
 from sidecar.moodle.config import read_config
 from sidecar.moodle.mail_settings import MailSettingsError, diversion

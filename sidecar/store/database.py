@@ -1,7 +1,7 @@
 """The one way to the site's database: short reads, and writes that the lease guards."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,11 @@ from sidecar.store.tables import Tables, our_tables
 
 LOCK_WAIT_SECONDS = 10
 """How long a transaction waits for a row that Moodle has locked, before it is given up."""
+
+IDLE_SECONDS = 15
+"""How long the server bears a transaction of ours in which nothing happens, before it rolls it
+back: a process that is frozen inside one must not keep the lease row locked from the next leader.
+MySQL knows only a limit for every idle connection (``wait_timeout``)."""
 
 FAMILIES = ("mysql", "mariadb", "sqlite")
 
@@ -144,7 +149,7 @@ def _mariadb(url: URL) -> Engine:
     url = url.set(drivername="mysql+mysqldb")
     if "charset" not in url.query:
         url = url.update_query_dict({"charset": "utf8mb4"})
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -160,6 +165,15 @@ def _mariadb(url: URL) -> Engine:
             "init_command": f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
         },
     )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        is_mariadb = "mariadb" in connection.get_server_info().lower()
+        limit = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET SESSION {limit} = {IDLE_SECONDS}")
+
+    return engine
 
 
 def _sqlite(url: URL) -> Engine:

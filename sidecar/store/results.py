@@ -25,7 +25,7 @@ from sidecar.lifecycle import (
     ended_batch_state,
     job_state,
 )
-from sidecar.message import Outcome
+from sidecar.mail import Outcome
 from sidecar.store.database import Database, Transaction
 
 R = Recipient

@@ -16,7 +16,7 @@ import pytest
 from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errors import DatabaseError, LeaseLostError, SidecarError
 from sidecar.lifecycle import ENDED, Recipient
-from sidecar.message import Content, Mail, MailBatch
+from sidecar.mail import Content, Mail, MailBatch
 from tests.connectors.ledger import Ledger
 from tests.connectors.mails import make_batch, make_mail
 from tests.support.wait import wait_for

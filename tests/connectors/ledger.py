@@ -4,8 +4,8 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from sidecar.lifecycle import Recipient, may_move
-from sidecar.message import Mail, Outcome
+from sidecar.lifecycle import RECIPIENT_SOURCES, Recipient
+from sidecar.mail import Mail, Outcome
 
 
 class Ledger:
@@ -42,7 +42,8 @@ class Ledger:
             self.started[mail_id] += 1
         elif outcome.counted:
             self.tries[mail_id] += 1
-        assert may_move(self.state[mail_id], status), f"{self.state[mail_id]} → {status}"
+        before = self.state[mail_id]
+        assert before in RECIPIENT_SOURCES[status], f"{before} → {status}"
         self.state[mail_id] = status
         self.outcome[mail_id] = outcome
         in_flight = sum(state is Recipient.PROCESSING for state in self.state.values())

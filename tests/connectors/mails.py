@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from sidecar.message import Address, Content, Mail, MailBatch
+from sidecar.mail import Address, Content, Mail, MailBatch
 
 _ids = itertools.count(1)
 

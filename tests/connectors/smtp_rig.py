@@ -11,7 +11,7 @@ from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import Result, SmtpServer, SmtpSession
 from sidecar.connectors.smtp_wire import MAX_LINE, MAX_LINES
 from sidecar.demo.sink import Sink
-from sidecar.message import MailBatch
+from sidecar.mail import MailBatch
 from tests.connectors.contract import assert_one_each
 from tests.connectors.ledger import Ledger
 

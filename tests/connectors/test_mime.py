@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.connectors.mime import SUBJECT_BYTES, address, build
-from sidecar.message import Address, Attachment, Content
+from sidecar.mail import Address, Attachment, Content
 from tests.connectors.mails import make_mail
 
 SMUGGLED = (

@@ -13,7 +13,7 @@ from sidecar.connectors.base import Verdict
 from sidecar.connectors.smtp_session import SmtpServer
 from sidecar.demo.sink import Rule, Sink
 from sidecar.lifecycle import Recipient
-from sidecar.message import Content, Outcome
+from sidecar.mail import Content, Outcome
 from tests.connectors.contract import BAD_ADDRESS, ConnectorContract, Provider
 from tests.connectors.mails import make_batch, make_mail
 from tests.connectors.smtp_rig import (

@@ -57,7 +57,7 @@ def test_a_frozen_leader_that_wakes_up_late_writes_nothing(world: World) -> None
         wait_for(lambda: len(world.sink.messages) > 50, 30, "the first mails")
         first.freeze()
         with second(world) as other:
-            other.wait_for_line("leading this site")
+            other.wait_for_line("leading this site", 60)
             first.thaw()
             wait_for(lambda: world.states().get("sent") == 400, 60, "all mails")
             first.wait_for_line("interrupted")

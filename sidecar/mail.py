@@ -39,7 +39,9 @@ class Mail:
 
     id: row id of the recipient, for logs and results. headers: further raw header lines as
     (name, value), order kept, already free of CR and LF. message_id: without angle brackets,
-    the same for every try of this mail.
+    the same for every try of this mail. root_batch: the ``batch_key`` of the batch that first
+    carried this mail ('' if that is the one it is in); generation: how often an admin asked for
+    it again.
     """
 
     id: int
@@ -53,11 +55,17 @@ class Mail:
     headers: tuple[tuple[str, str], ...] = ()
     subject_prefix: str = ""
     tries: int = 0
+    root_batch: str = ""
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MailBatch:
-    """A batch ready to leave: at most ``batch_size`` mails of one company."""
+    """A batch ready to leave: at most ``batch_size`` mails of one company.
+
+    attempt: how often a connector was asked to take it, from 1; first_issued_at: when it was
+    asked first, Unix seconds.
+    """
 
     id: int
     batch_key: str
@@ -65,15 +73,19 @@ class MailBatch:
     company_id: int
     attempt: int
     mails: tuple[Mail, ...]
+    job_type: str = ""
+    batch_num: int = 0
+    first_issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What is now true of one mail.
 
-    status: ``processing`` (about to be sent), ``pending`` (refused for now: again after
-    ``retry_after`` seconds, counted as a try), ``sent``, ``failed`` (retryable final),
-    ``permanently_failed`` or ``unknown``. error: the server's text.
+    status: ``processing`` (about to be sent), ``pending`` (refused for now),
+    ``sent``, ``failed`` (retryable final),
+    ``permanently_failed`` or ``unknown``. error: the server's text. counted: whether that was a
+    try of the mail; ``lifecycle.retry_at`` says when the next one is due.
     """
 
     mail_id: int
@@ -81,7 +93,6 @@ class Outcome:
     status: Recipient
     error_code: str = ""
     error: str = ""
-    retry_after: float = 0.0
     counted: bool = True
 
 
