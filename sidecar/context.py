@@ -2,17 +2,25 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from sidecar import identity
+from sidecar.connectors.base import Guard
 from sidecar.errors import ConfigError, StoreError
+from sidecar.jobs import Source
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig, read_config
+from sidecar.moodle.encryption import Vault
 from sidecar.moodle.locks import TaskLock, task_lock
 from sidecar.moodle.php_values import to_string
 from sidecar.moodle.switches import EMAIL_TASK, blocked_by
 from sidecar.moodle.tables import MoodleTables, moodle_tables
 from sidecar.pollers.iomad_mail import IomadMail
+from sidecar.pollers.requests import Actions
+from sidecar.recall import Recall
+from sidecar.routes import Routes
 from sidecar.settings import Settings
 from sidecar.store.companies import Companies, read_companies
 from sidecar.store.database import Database
@@ -40,9 +48,15 @@ class Context:
         self.metrics = Metrics()
         self.fingerprint = identity.fingerprint(settings, self.database.url)
         self.state_dir = identity.StateDir(settings.state_dir)
+        secret_root = settings.moodle_config.get("secretdataroot")
+        self.vault = Vault(settings.dataroot, Path(to_string(secret_root)) if secret_root else None)
         self.lease = Lease(
             self.database, settings.lease_seconds, f"{socket.gethostname()}:{os.getpid()}"
         )
+
+    def routes(self, guard: Guard) -> Routes:
+        """Routes with this site's settings and secrets."""
+        return Routes(self.settings, guard, self.vault.reveal)
 
     def lock(self) -> TaskLock:
         """The cron lock of IOMAD's mail task; raises LockUnusableError."""
@@ -93,6 +107,18 @@ class Context:
             self.lock(),
             site_uid,
             self.metrics,
+        )
+
+    def actions(self, sources: Mapping[str, Source], routes: Routes) -> Actions:
+        """What pages and commands may ask for."""
+        return Actions(
+            self.database,
+            self.tables,
+            self.lease.token,
+            sources,
+            Recall(self.database, routes, self.companies),
+            self.companies,
+            self.settings.batch_size,
         )
 
     def close(self) -> None:

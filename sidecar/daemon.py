@@ -25,7 +25,6 @@ from sidecar.leader import Blocked, Leader, Teller
 from sidecar.lifecycle import Recipient
 from sidecar.metrics.exporter import Exporter
 from sidecar.recorder import Recorder
-from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.site import SiteRow
 
@@ -45,6 +44,9 @@ GIVE_UP_SECONDS = 30.0
 
 HEALTHY_SECONDS = 120.0
 """How old the last cycle may be before /healthz says no."""
+
+RESULTS_SECONDS = 0.5
+"""Pause between looks at the results inbox, when the last look found nothing."""
 
 SETTLE_SECONDS = 1.0
 FACTS_SECONDS = 60.0
@@ -87,7 +89,7 @@ class Daemon:
         self._teller = Teller()
         self._cycle_at = time.monotonic()
         self._recorder = Recorder(context.database, context.lease, context.metrics)
-        self._routes = Routes(context.settings, context.lease.guard)
+        self._routes = context.routes(context.lease.guard)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -102,6 +104,7 @@ class Daemon:
         exporter = self._serve_metrics()
         self._every(settings.lease_seconds / 3, self._renew, "lease")
         self._every(settings.poll_interval, self._cycle, "cycle")
+        self._every(RESULTS_SECONDS, self._take_results, "results")
         self._every(SETTLE_SECONDS, self._settle, "settle")
         self._every(FACTS_SECONDS, self._facts, "facts")
         self._scheduler.start()
@@ -172,7 +175,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         self._ending = True
-        for name in ("cycle", "facts"):
+        for name in ("cycle", "facts", "results"):
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.source.stopping = True
@@ -277,6 +280,18 @@ class Daemon:
         if wait < self._context.settings.poll_interval and not self._ending:
             soon = datetime.now(UTC) + timedelta(seconds=wait)
             self._scheduler.modify_job("cycle", next_run_time=soon)
+
+    def _take_results(self) -> None:
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
+            return
+        try:
+            while leader.take_results() and not self._ending:
+                pass
+        except (DatabaseError, StoreError) as error:
+            log.warning("results wait: %s", error)
+        except Exception:
+            log.exception("results wait: a defect")
 
     def _settle(self) -> None:
         if self._leader is None or not self._context.lease.held():

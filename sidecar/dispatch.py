@@ -2,7 +2,6 @@
 
 import logging
 import math
-import secrets
 import threading
 import time
 from collections import deque
@@ -10,18 +9,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from sqlalchemy import Connection
+
 from sidecar.breaker import Breaker
-from sidecar.connectors.base import Submission, Verdict
+from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errors import SidecarError
+from sidecar.handover import AtOnce, Desk, Handover, Later
 from sidecar.jobs import Source, release
-from sidecar.lifecycle import Recipient, retry_at
+from sidecar.lifecycle import Recipient
 from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
 from sidecar.recorder import Recorder
 from sidecar.routes import Route, Routes
-from sidecar.store import queue, results
+from sidecar.settings import Settings
+from sidecar.store import asks, queue
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database
 from sidecar.store.jobs import unfinished_jobs
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 
 LOOKAHEAD = 40
 """Due batches that one look at the queue takes for all lanes."""
+
+WORK_AT_PROVIDER = 180
+"""Seconds of work, by a company's own rate, that a provider has at most."""
 
 BLOCKED_WAIT = 60
 """Seconds after which a batch is looked at again that cannot be sent as things are set up."""
@@ -66,7 +72,7 @@ class Dispatcher:
         routes: Routes,
         sources: Mapping[str, Source],
         metrics: Metrics,
-        give_up_after: float,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._lease = lease
@@ -74,10 +80,13 @@ class Dispatcher:
         self._routes = routes
         self._sources = sources
         self._metrics = metrics
-        self._give_up_after = give_up_after
+        self._give_up_after = settings.give_up_after
+        self._desk = Desk(database, lease, recorder, sources)
+        self._at_once = AtOnce(self._desk)
+        self._later = Later(self._desk, settings.result_timeout, settings.batch_size)
         self._lock = threading.Lock()
         self._lanes: dict[Route, Lane] = {}
-        self._breakers: dict[int, Breaker] = {}
+        self._breakers: dict[tuple[int, str], Breaker] = {}
         self._interrupted: set[int] = set()
         self._fallen_back: set[int] = set()
         self._stop = threading.Event()
@@ -88,10 +97,12 @@ class Dispatcher:
         with self._database.read() as conn:
             running = queue.running_batches(conn, self._database, "smtp")
         self._free(running)
+        self._later.recover(None)
 
     def _free(self, batch_ids: Sequence[int]) -> None:
         """Write what was kept back, then make what was in flight sendable again."""
         self._recorder.write_kept()
+        self._later.recover(batch_ids)
         with self._database.write(self._lease.token) as tx:
             freed = queue.recover_interrupted(tx, self._database, batch_ids)
         self._recorder.touch(batch_ids)
@@ -119,15 +130,15 @@ class Dispatcher:
         with self._lock:
             return any(lane.holding or lane.thread for lane in self._lanes.values())
 
-    def breaker(self, company_id: int) -> Breaker:
-        """The company's breaker."""
+    def breaker(self, company_id: int, provider: str) -> Breaker:
+        """The breaker between a company and a provider."""
         with self._lock:
-            return self._breakers.setdefault(company_id, Breaker())
+            return self._breakers.setdefault((company_id, provider), Breaker())
 
     def troubles(self) -> dict[int, str]:
         """Company → why its mail waits, for those whose provider refused last."""
         with self._lock:
-            return {c: b.reason for c, b in self._breakers.items() if b.failures}
+            return {c: b.reason for (c, _), b in self._breakers.items() if b.failures}
 
     def stop(self, seconds: float) -> None:
         """Finish what is in flight, take nothing new, close the connections."""
@@ -143,29 +154,46 @@ class Dispatcher:
         now = time.monotonic()
         with self._lock:
             held = {i for lane in self._lanes.values() for i in lane.holding} | self._interrupted
-            closed = {c for c, breaker in self._breakers.items() if breaker.is_open(now)}
+            closed = [key for key, breaker in self._breakers.items() if breaker.is_open(now)]
         with self._database.read() as conn:
             due = queue.due_batches(
-                conn, self._database, exclude=held, exclude_companies=closed, limit=LOOKAHEAD
+                conn, self._database, exclude=held, exclude_ways=closed, limit=LOOKAHEAD
             )
+            full = self._full_companies(conn, view, due)
         refused: dict[str, list[int]] = {}
         for batch in due:
             company = view.companies.get(batch.company_id)
-            if company.paused:
+            if company.paused or batch.company_id in full:
                 continue
+            provider = batch.provider
+            if batch.never_submitted and provider != "smtp":
+                provider = company.provider
             try:
-                route = self._routes.find(view.config, company)
+                route = self._routes.find(view.config, company, provider)
             except MailSettingsError as error:
                 refused.setdefault(str(error), []).append(batch.id)
                 continue
             self._enqueue(route, batch)
         for reason, batch_ids in refused.items():
-            self._put_back(batch_ids, BLOCKED_WAIT, reason)
+            self._desk.put_back(batch_ids, BLOCKED_WAIT, reason)
+
+    def _full_companies(
+        self, conn: Connection, view: View, due: Collection[queue.DueBatch]
+    ) -> set[int]:
+        """Companies with a rate of whose mail the provider has enough for now."""
+        full = set()
+        for company_id in {batch.company_id for batch in due}:
+            company = view.companies.get(company_id)
+            if company.max_send_rate and company.provider != "smtp":
+                there = asks.mails_at_provider(conn, self._database, company_id, company.provider)
+                if there >= company.max_send_rate * WORK_AT_PROVIDER:
+                    full.add(company_id)
+        return full
 
     def _enqueue(self, route: Route, batch: queue.DueBatch) -> None:
         with self._lock:
             held = [b for lane in self._lanes.values() for b in lane.holding.values()]
-            breaker = self._breakers.get(batch.company_id)
+            breaker = self._breakers.get((batch.company_id, route.provider))
             probing = breaker is not None and breaker.failures > 0
             if self._stop.is_set() or any(b.id == batch.id for b in held):
                 return
@@ -188,8 +216,8 @@ class Dispatcher:
         started = time.monotonic()
         try:
             report = partial(self._report, lane)
-            for submission in connector.submit(self._feed(lane), report):
-                self._finish(lane, submission)
+            for submission in connector.submit(self._feed(lane, connector), report):
+                self._finish(lane, connector, submission)
         except SidecarError as error:
             log.warning("sending was interrupted: %s", error)
         except Exception:
@@ -222,7 +250,7 @@ class Dispatcher:
         paused = view.companies.get(batch.company_id).paused
         return paused or lane.diverted.get(batch_id) != diversion(view.config)
 
-    def _feed(self, lane: Lane) -> Iterator[MailBatch]:
+    def _feed(self, lane: Lane, connector: Connector) -> Iterator[MailBatch]:
         """Batches of a lane, prepared one at a time, as the connector has room for them."""
         while not self._stop.is_set() and (view := self._view) is not None:
             if not lane.waiting:
@@ -232,75 +260,34 @@ class Dispatcher:
                     return
                 batch = lane.waiting.popleft()
             lane.diverted[batch.id] = diversion(view.config)
-            ready = self._prepare(batch)
+            if batch.source not in self._sources:
+                reason = f"source {batch.source} is not built yet"
+                self._desk.put_back([batch.id], BLOCKED_WAIT, reason)
+                ready = None
+            else:
+                company = view.companies.get(batch.company_id)
+                ready = self._way(connector).prepare(batch, connector, company)
             if ready is not None:
                 yield ready
             else:
                 self._let_go(lane, batch.id)
 
-    def _prepare(self, batch: queue.DueBatch) -> MailBatch | None:
-        """Take a batch and render what of it can leave now; None if nothing can."""
-        source = self._sources.get(batch.source)
-        if source is None:
-            self._put_back([batch.id], BLOCKED_WAIT, f"source {batch.source} is not built yet")
-            return None
-        key = batch.batch_key or secrets.token_hex(16)
-        with self._database.write(self._lease.token) as tx:
-            if not queue.take_batch(tx, self._database, batch, key):
-                return None
-            now = tx.now
-        with self._database.read() as conn:
-            waiting = queue.waiting_mails(conn, self._database, batch.id)
-            ripe = [mail for mail in waiting if retry_at(mail.tries, mail.last_try) <= now]
-            prepared = source.prepare(conn, batch, ripe)
-        if prepared.dropped:
-            outcomes = [
-                Outcome(d.mail_id, batch.id, d.status, d.code, d.reason, counted=False)
-                for d in prepared.dropped
-            ]
-            with self._database.write(self._lease.token) as tx:
-                results.apply_outcomes(tx, self._database, outcomes)
-            self._recorder.touch([batch.id])
-        if not prepared.mails:
-            self._reschedule(batch.id)
-            return None
-        return MailBatch(
-            id=batch.id,
-            batch_key=key,
-            job_id=batch.job_id,
-            company_id=batch.company_id,
-            attempt=batch.attempt + 1,
-            mails=prepared.mails,
-        )
+    def _way(self, connector: Connector) -> Handover:
+        return self._at_once if connector.learns_at_once else self._later
 
-    def _finish(self, lane: Lane, submission: Submission) -> None:
+    def _finish(self, lane: Lane, connector: Connector, submission: Submission) -> None:
         batch = lane.holding[submission.batch_id]
-        breaker = self.breaker(batch.company_id)
+        breaker = self.breaker(batch.company_id, lane.route.provider)
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
             breaker.accept()
-            self._reschedule(batch.id)
+            self._way(connector).accept(batch, submission)
         else:
             reason = f"{submission.code} {submission.reason}".strip()
             for_good = submission.verdict is Verdict.REFUSED_FOR_GOOD
             wait = breaker.refuse(time.monotonic(), reason, for_good)
             log.warning("job %d batch %d waits %.0f s: %s", batch.job_id, batch.id, wait, reason)
-            self._put_back([batch.id], math.ceil(wait), reason)
+            self._way(connector).refuse(batch, math.ceil(wait), reason)
         self._let_go(lane, batch.id)
-
-    def _reschedule(self, batch_id: int) -> None:
-        """Recompute a batch; what of it still waits is due when its first mail is."""
-        with self._database.write(self._lease.token) as tx:
-            results.refresh_batches(tx, self._database, [batch_id])
-            waiting = queue.waiting_mails(tx.conn, self._database, batch_id)
-            if waiting:
-                due = min(retry_at(mail.tries, mail.last_try) for mail in waiting)
-                queue.set_due(tx, self._database, batch_id, max(due, tx.now))
-        self._recorder.touch([batch_id])
-
-    def _put_back(self, batch_ids: Sequence[int], wait: int, reason: str) -> None:
-        with self._database.write(self._lease.token) as tx:
-            queue.put_back(tx, self._database, batch_ids, tx.now + wait, reason)
-        self._recorder.touch(batch_ids)
 
     def _let_go(self, lane: Lane, batch_id: int) -> None:
         with self._lock:
@@ -308,23 +295,42 @@ class Dispatcher:
             lane.diverted.pop(batch_id, None)
 
     def _fall_back(self, view: View) -> None:
-        """Hand back the mail of companies whose provider has been down too long, if they say so."""
+        """What becomes of mail whose provider has been down too long, as its company says."""
         now = time.monotonic()
         with self._lock:
-            down = [c for c, b in self._breakers.items() if b.down_for(now) > self._give_up_after]
-        for company_id in down:
-            if view.companies.get(company_id).fallback != "moodle":
+            down = [
+                key for key, b in self._breakers.items() if b.down_for(now) > self._give_up_after
+            ]
+        for company_id, provider in down:
+            fallback = view.companies.get(company_id).fallback
+            if fallback == "moodle":
+                self._hand_back(company_id)
+            elif fallback == "smtp" and provider != "smtp":
+                self._send_by_smtp(company_id, provider)
+
+    def _hand_back(self, company_id: int) -> None:
+        with self._database.read() as conn:
+            job_ids = unfinished_jobs(conn, self._database, company_id, roots_only=True)
+        for job_id in job_ids:
+            if job_id in self._fallen_back:
                 continue
-            with self._database.read() as conn:
-                job_ids = unfinished_jobs(conn, self._database, company_id)
-            for job_id in job_ids:
-                if job_id in self._fallen_back:
-                    continue
-                with self._database.write(self._lease.token) as tx:
-                    returned = release(tx, self._database, job_id, self._sources)
-                self._fallen_back.add(job_id)
-                log.warning(
-                    "job %d: %d mails handed back to Moodle, the provider is down for too long",
-                    job_id,
-                    returned.mails,
-                )
+            with self._database.write(self._lease.token) as tx:
+                returned = release(tx, self._database, job_id, self._sources)
+            self._fallen_back.add(job_id)
+            log.warning(
+                "job %d: %d mails handed back to Moodle, the provider is down for too long",
+                job_id,
+                returned.mails,
+            )
+
+    def _send_by_smtp(self, company_id: int, provider: str) -> None:
+        with self._database.write(self._lease.token) as tx:
+            batch_ids = asks.refused_batches(tx.conn, self._database, company_id, provider)
+            asks.send_by_smtp(tx, self._database, batch_ids)
+        if batch_ids:
+            log.warning(
+                "company %d: %d batches go by SMTP, %s is down for too long",
+                company_id,
+                len(batch_ids),
+                provider,
+            )

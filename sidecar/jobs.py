@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -10,7 +11,7 @@ from sidecar.errors import NotFoundError, SidecarError
 from sidecar.grouping import TYPE_LABELS, Group
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Mail
-from sidecar.store import capture, results
+from sidecar.store import asks, capture, results, retries
 from sidecar.store import jobs as store
 from sidecar.store.capture import CapturedRow
 from sidecar.store.database import Database, Transaction
@@ -139,42 +140,115 @@ class Returned:
     held: int
 
 
-def cancel(tx: Transaction, database: Database, job_id: int, reason: str) -> int:
-    """Cancel every mail of a job that has not left; returns how many. The job takes no more."""
-    _require(tx.conn, database, job_id)
+def cancel(
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    reason: str,
+    recalled: Collection[int] = (),
+) -> int:
+    """Cancel every mail of a job that has not left; returns how many. The job takes no more.
+
+    recalled: ids of mails that a provider had and surely never sends.
+    """
+    require(tx.conn, database, job_id)
     capture.close_jobs(tx, database, [job_id])
-    number = store.end_waiting(tx, database, job_id, Recipient.CANCELLED, reason)
+    number = store.end_waiting(tx, database, job_id, Recipient.CANCELLED, reason, recalled)
     _refresh(tx, database, job_id)
     return number
 
 
 def release(
-    tx: Transaction, database: Database, job_id: int, sources: Mapping[str, Source]
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    sources: Mapping[str, Source],
+    recalled: Collection[int] = (),
 ) -> Returned:
-    """Hand back to Moodle every row of a job of which nothing was ever submitted or ended."""
-    job = _require(tx.conn, database, job_id)
+    """Hand back to Moodle every row of a job of which nothing was ever submitted or ended.
+
+    recalled: ids of mails that a provider had and surely never sends; those whose rows cannot go
+    back go by SMTP.
+    """
+    job = require(tx.conn, database, job_id)
+    if job.parent_job_id:
+        raise SidecarError(
+            f"job {job_id} repeats mails of job {job.parent_job_id}, which are not Moodle's any"
+            " more: cancel it, or let it end"
+        )
     source = sources.get(job.source)
     if source is None:
         raise SidecarError(f"job {job_id}: mails of source {job.source!r} cannot be handed back")
     capture.close_jobs(tx, database, [job_id])
     mails = 0
-    for stamp, originals in store.returnable_rows(tx, database, job_id).items():
+    for stamp, originals in store.returnable_rows(tx, database, job_id, recalled).items():
         gone = source.give_back(tx.conn, originals, stamp)
-        mails += store.mark_returned(tx, database, job_id, gone)
+        mails += store.mark_returned(tx, database, job_id, gone, recalled)
+    asks.reroute(tx, database, recalled, "smtp")
     _refresh(tx, database, job_id)
     return Returned(mails, store.count_waiting(tx.conn, database, job_id))
 
 
+def return_rows(
+    tx: Transaction,
+    database: Database,
+    source: Source,
+    batch: DueBatch,
+    source_ids: Collection[int],
+    reason: str,
+) -> set[int]:
+    """Hand back those of these rows of a batch of which nothing was ever submitted or ended.
+
+    Returns the ids of the mails that are Moodle's again.
+    """
+    originals = store.untouched_rows(tx, database, batch.id, source_ids)
+    gone = source.give_back(tx.conn, originals, batch.created_at)
+    return store.return_mails(tx, database, batch.id, gone, reason)
+
+
+def retry(
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    states: Collection[Recipient],
+    provider: str,
+    batch_size: int,
+) -> tuple[int, int]:
+    """Open a job that repeats the mails of another that ended in ``states``.
+
+    Returns its id and how many mails it has. Raises SidecarError when there is nothing to repeat.
+    """
+    job = require(tx.conn, database, job_id)
+    mails = retries.failed_mails(tx, database, job_id, states)
+    if not mails:
+        raise SidecarError(f"job {job_id}: no mail has failed that is not being repeated already")
+    child = retries.insert_child(tx, database, job, provider, mails)
+    number = 0
+    for _, same_stamp in groupby(sorted(mails, key=_stamp), key=_stamp):
+        batch = list(same_stamp)
+        for start in range(0, len(batch), batch_size):
+            number += 1
+            page = batch[start : start + batch_size]
+            retries.insert_batch(tx, database, child, number, provider, page)
+    results.refresh_jobs(tx, database, [child, job_id])
+    return child, len(mails)
+
+
+def _stamp(mail: retries.FailedMail) -> int:
+    return mail.stamp
+
+
 def resolve_unknown(tx: Transaction, database: Database, job_id: int, sent: bool) -> int:
     """The admin knows better: unknown mails of a job were sent, or failed; returns how many."""
-    _require(tx.conn, database, job_id)
+    require(tx.conn, database, job_id)
     status = Recipient.SENT if sent else Recipient.FAILED
     number = store.resolve_unknown(tx, database, job_id, status)
     _refresh(tx, database, job_id)
     return number
 
 
-def _require(conn: Connection, database: Database, job_id: int) -> store.JobRow:
+def require(conn: Connection, database: Database, job_id: int) -> store.JobRow:
+    """The job; raises NotFoundError."""
     job = store.read_job(conn, database, job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}")

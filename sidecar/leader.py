@@ -9,7 +9,8 @@ from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import SidecarError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
-from sidecar.pollers.requests import Actions, answer_requests
+from sidecar.pollers.requests import answer_requests
+from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
 from sidecar.routes import Routes
 from sidecar.store import results
@@ -74,10 +75,11 @@ class Leader:
         self._doubts_checked: float | None = None
         self._shown: dict[str, object] = {}
         self._started_at = started_at
+        routes.site_uid = site.site_uid
         self._draining = False
         self.source = context.iomad_mail(site.site_uid)
         sources = {self.source.name: self.source}
-        self._actions = Actions(context.database, context.tables, context.lease.token, sources)
+        self._actions = context.actions(sources, routes)
         self.dispatcher = Dispatcher(
             context.database,
             context.lease,
@@ -85,7 +87,16 @@ class Leader:
             routes,
             sources,
             context.metrics,
-            context.settings.give_up_after,
+            context.settings,
+        )
+        self._results = Results(
+            context.database,
+            context.lease,
+            recorder,
+            routes,
+            context.vault,
+            context.metrics,
+            site.site_uid,
         )
         context.state_dir.remember(site.site_uid)
         self.dispatcher.recover()
@@ -120,6 +131,10 @@ class Leader:
             self.dispatcher.tick(View(observation.config, companies))
         return next_at
 
+    def take_results(self) -> int:
+        """Settle what providers reported; returns how many reports. Raises DatabaseError."""
+        return self._results.poll(self._context.companies())
+
     def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
         """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""
         soon = next_at is not None and next_at - time.monotonic() < SOON_SECONDS
@@ -152,11 +167,11 @@ class Leader:
                 return "company_not_enabled"
             if self._doubts:
                 return "lock_in_doubt"
-            breaker = self.dispatcher.breaker(company_id)
+            breaker = self.dispatcher.breaker(company_id, company.provider)
             if company.fallback == "moodle" and breaker.is_open(time.monotonic()):
                 return "provider_down"
             try:
-                self._routes.find(observation.config, company)
+                self._routes.find(observation.config, company, company.provider)
             except MailSettingsError as error:
                 self._teller.tell(f"company {company_id}: %s", str(error))
                 return "no_route"

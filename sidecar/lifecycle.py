@@ -57,7 +57,9 @@ RECIPIENT_SOURCES: Mapping[Recipient, frozenset[Recipient]] = {
     R.SENT: frozenset({R.PROCESSING, R.UNKNOWN, R.FAILED}),
     R.FAILED: frozenset({R.PROCESSING, R.UNKNOWN}),
     R.RETRY_PENDING: frozenset({R.FAILED}),
-    R.PERMANENTLY_FAILED: frozenset({R.PENDING, R.PROCESSING, R.FAILED, R.UNKNOWN, R.SENT}),
+    R.PERMANENTLY_FAILED: frozenset(
+        {R.PENDING, R.PROCESSING, R.FAILED, R.RETRY_PENDING, R.UNKNOWN, R.SENT}
+    ),
     R.PENDING: frozenset({R.PROCESSING}),
     R.UNKNOWN: frozenset({R.PROCESSING}),
     R.CANCELLED: frozenset({R.PENDING, R.FAILED, R.RETRY_PENDING, R.PROCESSING}),
@@ -142,6 +144,25 @@ JOB_ENDED = frozenset({Job.COMPLETED, Job.PARTIAL_FAILURE, Job.FAILED, Job.CANCE
 
 QUICK_RETRIES = (5, 30, 120)
 """Seconds after which a mail that was refused for now is tried again; then it is ``failed``."""
+
+
+ASK_AGAIN = (300, 600, 1200, 2400, 4800)
+"""Seconds after which a provider is asked again for a mail that it reported as failed, retryable;
+then it is ``failed``."""
+
+SILENT_ASKS = 3
+"""How often a provider is asked for a batch of which it says nothing; then it is ``unknown``."""
+
+_RANK = {R.RETRY_PENDING: 0, R.UNKNOWN: 1, R.FAILED: 2, R.PERMANENTLY_FAILED: 3, R.SENT: 4}
+
+
+def report_applies(old: Recipient, new: Recipient) -> bool:
+    """Whether a provider's report may change a recipient: upward only, and ``sent`` always."""
+    if old in (R.PENDING, R.PROCESSING):
+        return True
+    if old in (R.CANCELLED, R.RETURNED):
+        return new is R.SENT
+    return new in _RANK and _RANK[new] > _RANK[old]
 
 
 def retry_at(tries: int, last_try: int) -> int:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from sidecar.lifecycle import Recipient
 
+SUBJECT_BYTES = 900
+"""Moodle cuts every subject here (moodlelib.php, email_to_user)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -94,6 +97,17 @@ class Outcome:
     error_code: str = ""
     error: str = ""
     counted: bool = True
+
+
+def cut_subject(subject: str) -> str:
+    """``subject`` as far as Moodle would send it, without half a character at the end."""
+    encoded = subject.encode("utf-8", "surrogatepass")
+    if len(encoded) <= SUBJECT_BYTES:
+        return subject
+    end = SUBJECT_BYTES
+    while encoded[end] & 0xC0 == 0x80:  # inside a character
+        end -= 1
+    return encoded[:end].decode("utf-8", "surrogatepass")
 
 
 def capture_hash(

@@ -60,7 +60,7 @@ def preview(context: Context) -> Preview:
     except IdentityError as mismatch:
         blocked.append(str(mismatch))
         companies = context.companies()
-    routes = Routes(context.settings, context.lease.guard)
+    routes = context.routes(context.lease.guard)
     groups: dict[Group, GroupPreview] = {}
     tables, settings = context.tables, context.settings
     with context.database.read() as conn:
@@ -124,7 +124,7 @@ def _why_not(routes: Routes, config, company: Company) -> str:  # type: ignore[n
     if company.paused:
         return "company_paused"
     try:
-        routes.find(config, company)
+        routes.find(config, company, company.provider)
     except MailSettingsError as error:
         return str(error)
     return ""

@@ -1,14 +1,20 @@
-"""Which connector carries a company's mail: made from the site's own settings, kept while they
+"""Which connector carries a company's mail: made from its settings and the site's, kept while they
 last."""
 
+import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from sidecar.connectors.aws import AwsConnector
+from sidecar.connectors.aws_client import AwsAccount
 from sidecar.connectors.base import Connector, Guard
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
+from sidecar.errors import ConfigError, EncryptionError
+from sidecar.message import SigningKey
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import MailRoute, MailSettingsError, mail_route
 from sidecar.settings import Settings
@@ -19,46 +25,106 @@ ASSUMED_TTL = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One lane of sending: companies with equal routes share a connector and its connections."""
+class SmtpRoute:
+    """SMTP servers, tried in turn. rate: mails a second, 0 = no limit."""
 
-    provider: str
     servers: tuple[SmtpServer, ...]
     rate: float
+    provider = "smtp"
+
+
+@dataclass(frozen=True, slots=True)
+class AwsRoute:
+    """An account, its queues and the key that jobs are signed with."""
+
+    account: AwsAccount
+    provider = "aws"
+
+
+Route = SmtpRoute | AwsRoute
+"""One lane of sending: companies with equal routes share a connector and its connections."""
 
 
 class Routes:
-    """Connectors by route; thread-safe."""
+    """Connectors by route; thread-safe.
 
-    def __init__(self, settings: Settings, guard: Guard) -> None:
+    reveal: decrypts a company's stored secrets. ``site_uid`` is set before the first batch leaves.
+    """
+
+    def __init__(self, settings: Settings, guard: Guard, reveal: Callable[[str], str]) -> None:
+        self.site_uid = ""
         self._settings = settings
         self._guard = guard
+        self._reveal = reveal
         self._connectors: dict[Route, Connector] = {}
         self._localhost: tuple[float, bool] = (0.0, False)
         self._lock = threading.Lock()
 
-    def find(self, config: MoodleConfig, company: Company) -> Route:
-        """The company's route; raises MailSettingsError when its mail must stay with Moodle."""
-        if company.provider != "smtp":
-            raise MailSettingsError(f"provider {company.provider} is not built yet")
+    def find(self, config: MoodleConfig, company: Company, provider: str) -> Route:
+        """The company's route by ``provider``; raises MailSettingsError when there is none."""
+        if provider != "smtp":
+            return self.cloud(company, provider)
         route = mail_route(config, company.company_id)
         if route.assumed and not self._localhost_answers():
             raise MailSettingsError("smtphosts is empty and no SMTP server answers at localhost:25")
-        return Route("smtp", _servers(route, self._settings), float(company.max_send_rate))
+        return SmtpRoute(_servers(route, self._settings), float(company.max_send_rate))
+
+    def cloud(self, company: Company, provider: str) -> Route:
+        """The company's route by a provider with an account; raises MailSettingsError."""
+        if provider == "aws":
+            return self._aws(company)
+        raise MailSettingsError(f"provider {provider} is not built yet")
+
+    def reporting(self, companies: Iterable[Company]) -> list[Route]:
+        """The routes whose provider tells results by a queue of its own."""
+        found: dict[Route, None] = {}
+        for company in companies:
+            if company.provider == "aws" or (company.sqs_queue_url and company.results_queue_url):
+                with contextlib.suppress(MailSettingsError):
+                    found[self._aws(company)] = None
+        return list(found)
+
+    def _aws(self, company: Company) -> AwsRoute:
+        if not company.sqs_queue_url:
+            raise MailSettingsError("AWS: no jobs queue is set: `company set ID --sqs-queue-url`")
+        if not company.callback_key:
+            raise MailSettingsError(
+                "AWS: the worker has no key yet: `company set ID --new-callback-key`"
+            )
+        try:
+            return AwsRoute(
+                AwsAccount(
+                    region=company.aws_region,
+                    access_key=self._reveal(company.aws_access_key),
+                    secret_key=self._reveal(company.aws_secret_key),
+                    queue_url=company.sqs_queue_url,
+                    results_queue_url=company.results_queue_url,
+                    ledger_table=company.ledger_table,
+                    endpoint_url=self._settings.aws_endpoint_url,
+                    site_uid=self.site_uid,
+                    key=SigningKey(company.callback_key, self._reveal(company.callback_secret)),
+                )
+            )
+        except (ConfigError, EncryptionError) as error:
+            raise MailSettingsError(f"AWS: {error}") from error
 
     def connector(self, route: Route) -> Connector:
         """The connector of a route, made when first needed."""
         with self._lock:
             found = self._connectors.get(route)
             if found is None:
-                found = SmtpConnector(
-                    route.servers,
-                    connections=self._settings.smtp_connections,
-                    guard=self._guard,
-                    rate=route.rate,
-                )
-                self._connectors[route] = found
+                found = self._connectors[route] = self._make(route)
             return found
+
+    def _make(self, route: Route) -> Connector:
+        if isinstance(route, AwsRoute):
+            return AwsConnector(route.account, guard=self._guard)
+        return SmtpConnector(
+            route.servers,
+            connections=self._settings.smtp_connections,
+            guard=self._guard,
+            rate=route.rate,
+        )
 
     def close(self, seconds: float) -> None:
         """Finish what is in flight within ``seconds`` and let go of all connections."""

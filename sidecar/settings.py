@@ -28,8 +28,10 @@ class Settings:
     max_body_size: int = 10_000_000
     bulk_threshold: int = 10
     give_up_after: float = 1_800.0
+    result_timeout: float = 600.0
     smtp_connections: int = 4
     smtp_timeout: float = 30.0
+    aws_endpoint_url: str = ""
     lease_seconds: float = 30.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9469

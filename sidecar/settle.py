@@ -1,17 +1,89 @@
 """Results become the truth in the tables: batches and jobs follow their recipients."""
 
+import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from sidecar.store import results
-from sidecar.store.database import Database
+from sidecar.lifecycle import ASK_AGAIN, Recipient, report_applies
+from sidecar.message import BatchResult, MailResult, MailStatus
+from sidecar.store import reports, results
+from sidecar.store.database import Database, Transaction
+from sidecar.store.reports import Change, KnownMail, ReportedBatch
 from sidecar.store.site import Lease
+
+log = logging.getLogger(__name__)
+
+SOONEST, LATEST = 60, 86_400
+"""Bounds of how far in the future a provider may ask to be asked again, seconds."""
+
+
+_FINAL = {
+    MailStatus.SENT: Recipient.SENT,
+    MailStatus.PERMANENTLY_FAILED: Recipient.PERMANENTLY_FAILED,
+    MailStatus.UNKNOWN: Recipient.UNKNOWN,
+    MailStatus.REVOKED: Recipient.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a report did. after_all: mails that were sent though cancelled or handed back."""
+
+    changed: int
+    strangers: int
+    after_all: int
+
+
+def apply_result(
+    tx: Transaction, database: Database, batch: ReportedBatch, result: BatchResult
+) -> Applied:
+    """Write what a report says of a batch's mails; repeated or late ones change nothing more."""
+    said = {mail.mail_key: mail for mail in result.recipients}
+    known = reports.known_mails(tx, database, batch.id, said)
+    changes: list[Change] = []
+    dues: list[int] = []
+    after_all = 0
+    for mail_key, mail in known.items():
+        change, due = judge(said[mail_key], mail, tx.now)
+        if not report_applies(mail.status, change.status):
+            continue
+        changes.append(change)
+        if due:
+            dues.append(due)
+        if mail.status in (Recipient.CANCELLED, Recipient.RETURNED):
+            after_all += 1
+            log.error(
+                "job %d: mail %d was sent although it is %s", batch.job_id, mail.id, mail.status
+            )
+    reports.apply_changes(tx, database, changes)
+    reports.hear(tx, database, batch.id, min(dues) if dues else None)
+    return Applied(len(changes), len(said) - len(known), after_all)
+
+
+def judge(said: MailResult, mail: KnownMail, now: int) -> tuple[Change, int]:
+    """What a report makes of a mail, and when the provider is to be asked again (0: never).
+
+    now: Unix seconds, as the second value.
+    """
+    status, due = _FINAL.get(said.status, Recipient.RETRY_PENDING), 0
+    if said.status is MailStatus.DEFERRED:
+        due = min(max(said.not_before, now + SOONEST), now + LATEST)
+    elif said.status is MailStatus.FAILED:
+        asked = max(mail.tries, 1)
+        if said.retryable and asked <= len(ASK_AGAIN):
+            due = max(now + ASK_AGAIN[asked - 1], min(said.not_before, now + LATEST))
+        else:
+            status = Recipient.FAILED
+    return Change(mail.id, status, said.error_code, said.error, said.message_id), due
 
 
 def refresh(database: Database, lease: Lease, batch_ids: Collection[int]) -> None:
-    """Recompute the counters and states of batches and of their jobs."""
+    """Recompute the counters and states of batches and of their jobs, and of what they repeat."""
     ordered = sorted(batch_ids)
     for start in range(0, len(ordered), 200):
         page = ordered[start : start + 200]
         with database.write(lease.token) as tx:
-            results.refresh_batches(tx, database, page)
-            results.refresh_jobs(tx, database, results.jobs_of(tx.conn, database, page))
+            roots = results.settle_roots(tx, database, page)
+            every = sorted({*page, *roots})
+            results.refresh_batches(tx, database, every)
+            results.refresh_jobs(tx, database, results.jobs_of(tx.conn, database, every))

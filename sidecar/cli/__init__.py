@@ -54,14 +54,14 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     \b
     Look:    check, once --dry-run, jobs, job, company list
     Run:     run, once, drain
-    Decide:  company set, backlog take, cancel, release, resolve, adopt
+    Decide:  company set, backlog take, cancel, release, retry, resolve, adopt
     """
     ctx.obj = App(config, os.environ)
 
 
 for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job),
-    *(change.cancel, change.release, change.resolve, change.company, change.backlog),
+    *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, change.schema),
 ):
     cli.add_command(command)

@@ -10,10 +10,11 @@ from sidecar import identity
 from sidecar.cli.common import App, json_option, pass_app, print_json, print_table
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.jobs import cancel as cancel_job
+from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.moodle.people import company_names
 from sidecar.preview import preview
 from sidecar.store import companies as store
-from sidecar.store.companies import COPIES, FALLBACKS, PROVIDERS
+from sidecar.store.companies import COPIES, FALLBACKS, PROVIDERS, SECRETS
 from sidecar.store.jobs import unfinished_jobs
 from sidecar.store.site import create_schema, read_site, set_identity
 
@@ -25,6 +26,8 @@ def cancel(app: App, job_id: int) -> None:
     """Cancel the mails of a job that have not left; they are never sent."""
     answer = app.perform("cancel", {"job": job_id})
     click.echo(f"job {job_id}: {answer['cancelled']} mails cancelled")
+    if answer.get("left"):
+        click.echo(f"{answer['left']} mails stay with the provider: {answer['why']}")
 
 
 @click.command()
@@ -35,9 +38,8 @@ def release(app: App, job_id: int) -> None:
     answer = app.perform("release", {"job": job_id})
     click.echo(f"job {job_id}: {answer['returned']} mails handed back to Moodle")
     if answer["held"]:
-        click.echo(
-            f"{answer['held']} mails stay with the sidecar, because a mail of the same row is out"
-        )
+        why = answer.get("why") or "a mail of the same row is out"
+        click.echo(f"{answer['held']} mails stay with the sidecar: {why}")
 
 
 @click.command()
@@ -50,6 +52,16 @@ def resolve(app: App, job_id: int, unknown: str) -> None:
     """Say what became of the mails of a job whose answer was lost."""
     answer = app.perform("resolve", {"job": job_id, "as": unknown})
     click.echo(f"job {job_id}: {answer['resolved']} unknown mails are now {unknown}")
+
+
+@click.command()
+@click.argument("job_id", type=int, metavar="ID")
+@click.option("--permanent", is_flag=True, help="Also those that were refused for good.")
+@pass_app
+def retry(app: App, job_id: int, permanent: bool) -> None:
+    """Send the failed mails of a job again, as a job of their own."""
+    answer = app.perform("retry", {"job": job_id, "permanent": permanent})
+    click.echo(f"job {job_id}: {answer['mails']} mails are sent again as job {answer['job']}")
 
 
 @click.group()
@@ -66,24 +78,52 @@ def company() -> None:
 @click.option("--max-send-rate", type=click.IntRange(min=0), help="Mails a second; 0: no limit.")
 @click.option("--manager-copies", type=click.Choice(COPIES))
 @click.option("--fallback", type=click.Choice(FALLBACKS), help="When the provider stays down.")
+@click.option("--aws-region", help="Like eu-west-1.")
+@click.option("--aws-access-key", help="Id of the sidecar's own access key.")
+@click.option("--aws-secret-key", is_flag=True, help="Ask for its secret, or read it from stdin.")
+@click.option("--sqs-queue-url", help="The queue that the worker reads.")
+@click.option("--results-queue-url", help="The queue for results that the site did not take.")
+@click.option("--ledger-table", help="The worker's DynamoDB table, to take mails back.")
+@click.option("--ses-sender-email", help="The address that SES has verified; else each mail's own.")
+@click.option("--sender-name", help="The name beside it.")
+@click.option("--new-callback-key", is_flag=True, help="Make the worker's key; shown once.")
 @pass_app
-def company_set(app: App, /, company_id: int, **options: object) -> None:
-    """Change the settings of a company."""
+def company_set(
+    app: App, /, company_id: int, aws_secret_key: bool, new_callback_key: bool, **options: object
+) -> None:
+    """Change the settings of a company; 0 gives the defaults of all others."""
     values = {
         key: int(value) if isinstance(value, bool) else value
         for key, value in options.items()
         if value is not None
     }
-    if not values:
+    if not values and not aws_secret_key and not new_callback_key:
         raise ConfigError("company set: say what to change, see `company set --help`")
+    context = app.context
     if company_id:
-        with app.context.database.read() as conn:
-            if company_id not in company_names(conn, app.context.tables):
+        with context.database.read() as conn:
+            if company_id not in company_names(conn, context.tables):
                 raise ConfigError(f"company set: Moodle has no company {company_id}")
-    app.perform("company_set", {"company": company_id, "values": values})
-    settings = app.context.companies().get(company_id)
+    if aws_secret_key:
+        values["aws_secret_key"] = click.prompt("AWS secret key", hide_input=True, err=True)
+    for name in SECRETS:
+        if name in values:
+            values[name] = context.vault.conceal(str(values[name]).strip())
+    params: dict[str, object] = {"company": company_id, "values": values}
+    key, secret = f"c{company_id}-{secrets.token_hex(8)}", secrets.token_hex(32)
+    if new_callback_key:
+        params["callback_key"] = [key, context.vault.conceal(secret)]
+    app.perform("company_set", params)
+    settings = context.companies().get(company_id)
     state = "enabled" if settings.enabled else "not enabled"
     click.echo(f"company {company_id}: {state}, provider {settings.provider}")
+    if new_callback_key:
+        click.echo(f"The worker's KEYS, shown only now: {key}:{secret}")
+    if settings.provider != "smtp":
+        try:
+            context.routes(context.lease.guard).cloud(settings, settings.provider)
+        except MailSettingsError as error:
+            click.echo(f"Its mail stays with Moodle for now: {error}")
 
 
 @company.command("list")

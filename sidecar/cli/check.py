@@ -13,7 +13,6 @@ from sidecar.errors import SidecarError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.moodle.people import company_names
-from sidecar.routes import Routes
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
@@ -159,7 +158,7 @@ def _companies(context: Context) -> Iterator[Line]:
         return
     settings = context.companies()
     config = context.observe().config
-    routes = Routes(context.settings, lambda: None)
+    routes = context.routes(lambda: None)
     with context.database.read() as conn:
         names = company_names(conn, context.tables)
     enabled = [row for row in settings if row.enabled]
@@ -170,7 +169,7 @@ def _companies(context: Context) -> Iterator[Line]:
         what = f"company {row.company_id}"
         name = names.get(row.company_id, "mail without a company")
         try:
-            route = routes.find(config, row)
+            route = routes.find(config, row, row.provider)
         except MailSettingsError as error:
             yield Line(FAIL, what, f"{name}: {error}")
             continue

@@ -5,7 +5,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -77,15 +78,26 @@ class App:
         if not context.lease.acquire():
             raise LeaseLostError("another command is at work: try again in a moment")
         try:
-            return self._actions(site.site_uid).perform(action, params)
+            return self._perform_here(site.site_uid, action, params)
         finally:
             context.lease.release()
 
-    def _actions(self, site_uid: str) -> Actions:
+    def _perform_here(
+        self, site_uid: str, action: str, params: Mapping[str, object]
+    ) -> dict[str, object]:
+        with self._actions(site_uid) as actions:
+            return actions.perform(action, params)
+
+    @contextmanager
+    def _actions(self, site_uid: str) -> Iterator[Actions]:
         context = self.context
         source = context.iomad_mail(site_uid)
-        token = context.lease.token
-        return Actions(context.database, context.tables, token, {source.name: source})
+        routes = context.routes(context.lease.guard)
+        routes.site_uid = site_uid
+        try:
+            yield context.actions({source.name: source}, routes)
+        finally:
+            routes.close(1.0)
 
     def wait_until_drained(self) -> None:
         """Wait for the leader to finish what is in flight; raises SidecarError when it does not."""
@@ -114,8 +126,8 @@ class App:
             site = read_site(database)
             if not site.leader_alive and self.context.lease.acquire():
                 try:  # the leader has died meanwhile
-                    actions = self._actions(site.site_uid)
-                    answer_requests(database, self.context.lease.token, actions)
+                    with self._actions(site.site_uid) as actions:
+                        answer_requests(database, self.context.lease.token, actions)
                 finally:
                     self.context.lease.release()
                 continue

@@ -1,11 +1,12 @@
 """The protocol that every connector follows (DESIGN §7)."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from sidecar.mail import MailBatch, Outcome
+from sidecar.mail import Mail, MailBatch, Outcome
+from sidecar.packing import Packed
 
 Report = Callable[[Sequence[Outcome]], Collection[int]]
 """Takes outcomes and returns only after they are committed.
@@ -51,10 +52,35 @@ class Probe:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A message of the provider's results queue, unproven. receipt: what ``forget`` takes."""
+
+    receipt: str
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A mail that the provider shall not send any more.
+
+    root_batch: the ``batch_key`` of the batch that first carried it; generation: as in ``Mail``.
+    """
+
+    root_batch: str
+    mail_key: str
+    generation: int
+
+
 class Connector(Protocol):
-    """Where work goes. One instance serves one set of provider settings; thread-safe."""
+    """Where work goes. One instance serves one set of provider settings; thread-safe.
+
+    learns_at_once: what became of a mail is known when its batch is answered, and went to
+    ``report`` before; else it comes later, as a result, and ``report`` is never called.
+    """
 
     name: str
+    learns_at_once: bool
 
     def submit(self, batches: Iterable[MailBatch], report: Report) -> Iterable[Submission]:
         """Hand over batches; yields one Submission a batch, in any order, as each is known.
@@ -64,8 +90,38 @@ class Connector(Protocol):
         a provider's refusal is a Submission.
         """
 
+    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
+        """Split mails into batches that the provider takes, in order; some may be too large."""
+
     def probe(self) -> Probe:
         """Ask the provider whether it would take mail, sending none."""
+
+    def collect(self) -> list[Collected]:
+        """Some of what waits in the provider's results queue; empty if nothing does, or no queue.
+
+        Everything comes again until it is forgotten: an answer that is lost costs nothing. Raises
+        ConnectorError.
+        """
+
+    def forget(self, receipts: Sequence[str]) -> None:
+        """Delete collected messages, after they are committed. Raises ConnectorError.
+
+        What cannot be deleted comes again.
+        """
+
+    def revoke(self, mails: Sequence[Revocation]) -> frozenset[str]:
+        """Have mails not sent that the provider took; those that surely never will be.
+
+        Returns mail_keys. A mail that is not among them may be sent, or was. May be repeated: what
+        was revoked before is returned again. Raises ConnectorError, after which any of the mails
+        may have been revoked.
+        """
+
+    def depth(self) -> int | None:
+        """How many messages wait at the provider, about, those in work among them.
+
+        None: that cannot be known, or not now.
+        """
 
     def close(self, deadline: float) -> None:
         """Stop taking new mails, finish those in flight until monotonic ``deadline``, let go."""

@@ -15,10 +15,7 @@ from secrets import token_hex
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from sidecar.mail import Address, Attachment, Content, Mail
-
-SUBJECT_BYTES = 900
-"""Moodle cuts every subject here (moodlelib.php, email_to_user)."""
+from sidecar.mail import SUBJECT_BYTES, Address, Attachment, Content, Mail, cut_subject
 
 _ADDRESS = re.compile(
     r"(?=.{3,254}\Z)[!#-'*+\-./0-9=?A-Z^-~]+@(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f.:IPv]+\])"
@@ -57,7 +54,7 @@ def build(mail: Mail) -> bytes:
         f"Date: {_date(int(time.time()))}",
         f"To: {address(mail.to)}",
         f"From: {_mailbox(mail.sender)}",
-        f"Subject: {_subject(mail.subject_prefix + mail.content.subject)}",
+        f"Subject: {_text(cut_subject(mail.subject_prefix + mail.content.subject))}",
         f"Message-ID: <{mail.message_id}>",
     ]
     if mail.reply_to:
@@ -101,10 +98,6 @@ def _mailbox(sender: Address) -> str:
     else:
         phrase = '"{}"'.format(name.replace("\\", "\\\\").replace('"', '\\"'))
     return f"{phrase} <{address(sender.email)}>"
-
-
-def _subject(value: str) -> str:
-    return _text(value.encode()[:SUBJECT_BYTES].decode(errors="ignore"))
 
 
 def _header(name: str, value: str) -> str:

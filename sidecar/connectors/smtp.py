@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from weakref import WeakSet
 
-from sidecar.connectors.base import Guard, Probe, Report, Submission
+from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
-from sidecar.mail import MailBatch
+from sidecar.mail import Mail, MailBatch
+from sidecar.packing import Packed
 
 KEPT = 60.0
 """Seconds that an idle connection is worth keeping."""
@@ -46,6 +47,7 @@ class SmtpConnector:
     """
 
     name = "smtp"
+    learns_at_once = True
 
     def __init__(
         self,
@@ -88,6 +90,12 @@ class SmtpConnector:
             with self._lock:
                 self._submits.discard(submit)
 
+    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
+        """See ``Connector.pack``: the server is told each size when its mail's turn comes."""
+        mails = tuple(mails)
+        starts = range(0, len(mails), batch_size)
+        return Packed(tuple(mails[start : start + batch_size] for start in starts), ())
+
     def probe(self) -> Probe:
         """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT."""
         try:
@@ -103,6 +111,20 @@ class SmtpConnector:
             "PIPELINING" if session.pipelining else "no PIPELINING",
         )
         return Probe(ok, ", ".join(detail) if ok else f"{session.server}: NOOP is refused")
+
+    def collect(self) -> list[Collected]:
+        """Nothing: every outcome was reported at once."""
+        return []
+
+    def forget(self, receipts: Sequence[str]) -> None:
+        """Nothing was collected."""
+
+    def revoke(self, mails: Sequence[Revocation]) -> frozenset[str]:  # noqa: ARG002 - no ledger
+        """None: what a mail server took cannot be taken back."""
+        return frozenset()
+
+    def depth(self) -> None:
+        """Not known: SMTP does not tell what waits at the server."""
 
     def close(self, deadline: float) -> None:
         """Take no new mail; finish those in flight until ``deadline``, then cut them off."""

@@ -15,8 +15,8 @@ from rich.console import Console
 from sqlalchemy import select
 
 from sidecar.demo import tally
-from sidecar.demo.scenario import COMPANIES, Scenario, build
-from sidecar.demo.sink import Sink
+from sidecar.demo.providers import Provider, provider
+from sidecar.demo.scenario import Scenario, build
 from sidecar.demo.site import Site
 from sidecar.demo.watch import watch
 from sidecar.errors import SidecarError
@@ -24,6 +24,7 @@ from sidecar.lifecycle import Recipient
 from sidecar.store.tables import our_tables
 
 PREFIX = "mdl_"
+SENDER_DOMAIN = "learn.example.test"
 DEADLINE = 180.0
 """Seconds after which a daemon that is still busy counts as stuck."""
 STOP_SECONDS = 30.0
@@ -36,9 +37,8 @@ class DemoError(SidecarError):
 class Demo:
     """One run in one folder: site, sidecar, count."""
 
-    def __init__(self, folder: Path, sink: Sink, console: Console, provider: str) -> None:
+    def __init__(self, folder: Path, console: Console, provider: Provider) -> None:
         self._folder = folder
-        self._sink = sink
         self._console = console
         self._provider = provider
         self._config = folder / "sidecar.toml"
@@ -50,9 +50,9 @@ class Demo:
 
     def run(self) -> tally.Tally:
         """Queue, deliver, show; returns what arrived."""
-        self._site.install(smtphosts=f"{self._sink.host}:{self._sink.port}")
+        self._site.install(smtphosts=self._provider.smtphosts)
         scenario = build(self._site)
-        self._sink.rules[:] = scenario.rules
+        self._provider.expect(scenario)
         rows = len({wanted.row for wanted in scenario.wanted})
         self._console.print(
             f"{rows} mails wait in IOMAD's queue; with the managers' copies that makes"
@@ -78,15 +78,16 @@ class Demo:
             "min_age": 0.5,
             "quiet_period": 2,
             "metrics_port": 0,
+            **self._provider.settings,
         }
         self._config.write_text("".join(f"{k} = {v}\n" for k, v in settings.items()), "utf-8")
         self._quietly("schema", "--create")
-        for company in COMPANIES:
-            self._quietly("company", "set", str(company), "--provider", self._provider, "--enable")
+        self._provider.enable(self._quietly)
 
     def _deliver(self) -> None:
         deadline = time.monotonic() + DEADLINE
-        with self._daemon() as daemon:
+        url = str(self._site.engine.url)
+        with self._provider.at_work(url, PREFIX), self._daemon() as daemon:
 
             def running() -> bool:
                 return daemon.poll() is None and time.monotonic() < deadline
@@ -128,13 +129,19 @@ class Demo:
         sys.stdout.flush()
         subprocess.run(self._command(*arguments), check=True, env=self._environment)
 
-    def _quietly(self, *arguments: str) -> None:
+    def _quietly(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
         command = self._command(*arguments)
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=self._environment
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            input=input,
         )
         if done.returncode:
             raise DemoError(f"{' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
 
     def _failures(self) -> dict[tuple[int, str], tuple[str, str]]:
         r = self._tables.recipients
@@ -160,7 +167,7 @@ class Demo:
             uncertain = len(conn.scalars(unknown).all())
         return tally.count(
             scenario.wanted,
-            self._sink.messages,
+            self._provider.received(),
             claimed_rows=set(claimed),
             failures={key: reason for key, (_, reason) in self._failures().items()},
             unknown=uncertain,
@@ -170,7 +177,7 @@ class Demo:
 def main() -> int:
     """Run the demo; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m sidecar.demo", description=__doc__)
-    parser.add_argument("--provider", choices=["smtp"], default="smtp", help="who delivers")
+    parser.add_argument("--provider", choices=["aws", "smtp"], default="aws", help="who delivers")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder to leave behind")
     arguments = parser.parse_args()
     console = Console()
@@ -184,8 +191,8 @@ def main() -> int:
             else:
                 made = tempfile.TemporaryDirectory(prefix="manireports-demo-")
                 folder = Path(stack.enter_context(made))
-            sink = stack.enter_context(Sink())
-            result = Demo(folder, sink, console, arguments.provider).run()
+            delivering = stack.enter_context(provider(arguments.provider, SENDER_DOMAIN))
+            result = Demo(folder, console, delivering).run()
     except (DemoError, OSError, subprocess.CalledProcessError) as error:
         console.print(str(error), "demo: FAILED", sep="\n", markup=False, soft_wrap=True)
         return 1

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from sidecar.demo.population import Person
-from sidecar.demo.sink import Rule
 from sidecar.demo.site import Site
 
 COMPANIES = {1: "Northwind Academy", 2: "Øresund Læring"}
@@ -30,7 +29,6 @@ BAD_ADDRESSES = (
 """Addresses that nobody can send to, and a part of the reason that the admin has to read."""
 
 NO_MAILBOX = "no such mailbox"
-BUSY = "450 4.2.1 mailbox busy, try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,21 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Every mail that is wanted, and what the server does besides accepting."""
+    """Every mail that is wanted, and what the provider does besides accepting.
+
+    refused: address → why, for good; busy: addresses refused once, for now.
+    """
 
     wanted: Sequence[Wanted]
-    rules: Sequence[Rule]
+    refused: Mapping[str, str]
+    busy: Sequence[str]
 
 
 def build(site: Site) -> Scenario:
     """Fill an installed site: two companies, 500 welcome mails, 200 licences, 350 reminders."""
     wanted: list[Wanted] = []
-    rules: list[Rule] = []
+    refused: dict[str, str] = {}
+    busy: list[str] = []
     for course, fullname in COURSES.items():
         site.add_course(course, fullname)
     for company, name in COMPANIES.items():
@@ -63,9 +66,9 @@ def build(site: Site) -> Scenario:
         manager = site.add_manager(company)
         bad = BAD_ADDRESSES if company == 1 else ()
         users = site.add_users(company, WELCOME[company] - len(bad))
-        gone, busy = users[-1], users[::20]
-        rules.append(Rule("rcpt", f"550 5.1.1 {NO_MAILBOX}", match=f"<{gone.email}>"))
-        rules += [Rule("rcpt", BUSY, match=f"<{user.email}>", times=1) for user in busy]
+        gone = users[-1]
+        refused[gone.email] = NO_MAILBOX
+        busy += [user.email for user in users[::20]]
         reasons = {gone.id: NO_MAILBOX}
         newcomers = list(users)
         for address, reason in bad:
@@ -79,7 +82,7 @@ def build(site: Site) -> Scenario:
             queued = site.queue(template, company, chosen, course=course)
             rows |= dict(zip(queued, chosen, strict=True))
         wanted += _wanted(site, rows, manager, reasons)
-    return Scenario(wanted, rules)
+    return Scenario(wanted, refused, busy)
 
 
 def _wanted(

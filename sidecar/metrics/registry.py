@@ -56,6 +56,12 @@ class Metrics:
             buckets=(*SECONDS, 60, 300),
             registry=r,
         )
+        self.results = Counter(
+            "manireports_results",
+            "Results that providers reported, by verdict.",
+            ["verdict"],
+            registry=r,
+        )
         self.lock_busy = Counter(
             "manireports_lock_busy", "Times that cron held the queue's lock.", registry=r
         )

@@ -5,6 +5,8 @@ Source: lib/classes/encryption.php of Moodle 4.3; FACTS §7. The empty string st
 
 import base64
 import binascii
+import os
+import secrets
 from pathlib import Path
 
 from nacl.exceptions import CryptoError
@@ -16,9 +18,66 @@ _SODIUM = "sodium:"
 _LEGACY = "openssl-aes-256-ctr:"
 
 
+class Vault:
+    """The site's encrypted settings; the key is read anew each time, since Moodle may make it."""
+
+    def __init__(self, dataroot: Path | None, secretdataroot: Path | None = None) -> None:
+        self._dataroot, self._secretdataroot = dataroot, secretdataroot
+
+    def reveal(self, value: str) -> str:
+        """The clear text of a stored value; raises EncryptionError."""
+        return decrypt(value, read_key(self._root(), self._secretdataroot)) if value else ""
+
+    def conceal(self, text: str) -> str:
+        """What to store for ``text``; makes the site's key if it has none.
+
+        Raises EncryptionError.
+        """
+        if not text:
+            return ""
+        path = key_path(self._root(), self._secretdataroot)
+        if not path.exists():
+            make_key(path)
+        return encrypt(text, read_key(self._root(), self._secretdataroot))
+
+    def _root(self) -> Path:
+        if self._dataroot is None:
+            raise EncryptionError("dataroot is not known: set dataroot in sidecar.toml")
+        return self._dataroot
+
+
+def key_path(dataroot: Path, secretdataroot: Path | None = None) -> Path:
+    """Where the site's key lies."""
+    return (secretdataroot or dataroot / "secret") / "key" / "sodium.key"
+
+
+def make_key(path: Path) -> None:
+    """Make the site's key as Moodle does on first use; one that is there stays.
+
+    It belongs to whoever owns the folder above, so that the web server can read it too. Raises
+    EncryptionError.
+    """
+    try:
+        there = next(parent for parent in path.parents if parent.exists())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(SecretBox.KEY_SIZE))
+        if os.geteuid() == 0:
+            owner = there.stat()
+            for made in (path, *(p for p in path.parents if there in p.parents)):
+                os.chown(made, owner.st_uid, owner.st_gid)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise EncryptionError(
+            f"{path} cannot be made ({error.strerror}): run the sidecar as the web server's user"
+        ) from None
+
+
 def read_key(dataroot: Path, secretdataroot: Path | None = None) -> bytes:
     """The site's key, which Moodle makes on first use; raises EncryptionError."""
-    path = (secretdataroot or dataroot / "secret") / "key" / "sodium.key"
+    path = key_path(dataroot, secretdataroot)
     try:
         key = path.read_bytes()
     except FileNotFoundError:

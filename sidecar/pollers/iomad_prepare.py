@@ -52,6 +52,8 @@ def prepare(
                 headers=row.headers,
                 subject_prefix=f"[DIVERTED {mail.email}] " if diverted else "",
                 tries=mail.tries,
+                root_batch=mail.root_batch,
+                generation=mail.generation,
             )
         )
     return Prepared(tuple(mails), tuple(dropped))

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from sidecar import jobs
 from sidecar.errors import SidecarError
 from sidecar.jobs import Source
+from sidecar.lifecycle import Recipient
 from sidecar.moodle import mail_queue
 from sidecar.moodle.tables import MoodleTables
+from sidecar.recall import Recall
 from sidecar.store import companies, requests
+from sidecar.store.companies import Companies
 from sidecar.store.database import Database
 from sidecar.store.jobs import unfinished_jobs
 from sidecar.store.site import update_state
@@ -31,15 +34,22 @@ class Actions:
         tables: MoodleTables,
         token: str,
         sources: Mapping[str, Source],
+        recall: Recall,
+        read_companies: Callable[[], Companies],
+        batch_size: int,
     ) -> None:
         self._database = database
         self._tables = tables
         self._token = token
         self._sources = sources
+        self._recall = recall
+        self._read_companies = read_companies
+        self._batch_size = batch_size
         self._by_name: dict[str, Callable[[Params], Answer]] = {
             "cancel": self._cancel,
             "release": self._release,
             "resolve": self._resolve,
+            "retry": self._retry,
             "company_set": self._company_set,
             "backlog_take": self._backlog_take,
             "drain": self._drain,
@@ -53,18 +63,22 @@ class Actions:
         return do(params)
 
     def _cancel(self, params: Params) -> Answer:
+        job_id = _number(params, "job")
+        recalled = self._recall.job(job_id)
         with self._database.write(self._token) as tx:
-            job_id = _number(params, "job")
-            number = jobs.cancel(tx, self._database, job_id, "cancelled by the admin")
-        return {"cancelled": number}
+            number = jobs.cancel(
+                tx, self._database, job_id, "cancelled by the admin", recalled.mails
+            )
+        return {"cancelled": number, "left": recalled.left, "why": recalled.why}
 
     def _release(self, params: Params) -> Answer:
         return self._release_job(_number(params, "job"))
 
     def _release_job(self, job_id: int) -> Answer:
+        recalled = self._recall.job(job_id)
         with self._database.write(self._token) as tx:
-            returned = jobs.release(tx, self._database, job_id, self._sources)
-        return {"returned": returned.mails, "held": returned.held}
+            returned = jobs.release(tx, self._database, job_id, self._sources, recalled.mails)
+        return {"returned": returned.mails, "held": returned.held, "why": recalled.why}
 
     def _resolve(self, params: Params) -> Answer:
         sent = params.get("as") == "sent"
@@ -72,13 +86,31 @@ class Actions:
             number = jobs.resolve_unknown(tx, self._database, _number(params, "job"), sent)
         return {"resolved": number}
 
+    def _retry(self, params: Params) -> Answer:
+        states = {Recipient.FAILED}
+        if params.get("permanent"):
+            states.add(Recipient.PERMANENTLY_FAILED)
+        job_id = _number(params, "job")
+        companies = self._read_companies()
+        with self._database.write(self._token) as tx:
+            job = jobs.require(tx.conn, self._database, job_id)
+            provider = companies.get(job.company_id).provider
+            child, mails = jobs.retry(
+                tx, self._database, job_id, states, provider, self._batch_size
+            )
+        return {"job": child, "mails": mails}
+
     def _company_set(self, params: Params) -> Answer:
         values = params.get("values")
         if not isinstance(values, dict):
             raise SidecarError("company_set: values are missing")
         company_id = _number(params, "company")
+        new_key = params.get("callback_key")
         with self._database.write(self._token) as tx:
             companies.set_company(tx, self._database, company_id, values)
+            if isinstance(new_key, list) and len(new_key) == 2:
+                key, secret = map(str, new_key)
+                companies.replace_callback_key(tx, self._database, company_id, key, secret)
         return {"company": company_id}
 
     def _backlog_take(self, params: Params) -> Answer:
@@ -94,7 +126,7 @@ class Actions:
             update_state(tx, self._database, {"draining": tx.now})
         returned = 0
         with self._database.read() as conn:
-            job_ids = unfinished_jobs(conn, self._database)
+            job_ids = unfinished_jobs(conn, self._database, roots_only=True)
         for job_id in job_ids:
             number = self._release_job(job_id)["returned"]
             returned += number if isinstance(number, int) else 0

@@ -1,23 +1,59 @@
 """Company settings: one row a company; row 0 gives defaults, and enables mail without a company."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
 
 from sidecar.errors import ConfigError
 from sidecar.store.database import Database, Transaction
 
-PROVIDERS = ("smtp",)
+PROVIDERS = ("smtp", "aws")
 FALLBACKS = ("moodle", "smtp", "hold")
 COPIES = ("each", "none")
+SECRETS = ("aws_access_key", "aws_secret_key", "callback_secret", "callback_secret_old")
+"""Columns that hold values as Moodle's ``\\core\\encryption`` writes them."""
+
+SETTABLE = frozenset(
+    {
+        "provider",
+        "enabled",
+        "paused",
+        "bulk_threshold",
+        "max_send_rate",
+        "manager_copies",
+        "fallback",
+        "aws_access_key",
+        "aws_secret_key",
+        "aws_region",
+        "sqs_queue_url",
+        "results_queue_url",
+        "ledger_table",
+        "ses_sender_email",
+        "sender_name",
+    }
+)
+"""What an admin may set; SECRETS among them come encrypted."""
+
+OLD_KEY_SECONDS = 86_400
+"""How long a replaced callback key stays valid: the worker learns the new one meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackKey:
+    """A key that a company's worker signs with; ``secret`` is still encrypted."""
+
+    key: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
     """What is set for one company, defaults of row 0 filled in.
 
-    max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited.
+    max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited. The columns named
+    in SECRETS are still encrypted.
     """
 
     company_id: int
@@ -28,11 +64,31 @@ class Company:
     max_send_rate: int = 0
     manager_copies: str = "each"
     fallback: str = "hold"
+    aws_access_key: str = field(default="", repr=False)
+    aws_secret_key: str = field(default="", repr=False)
+    aws_region: str = ""
+    sqs_queue_url: str = ""
+    results_queue_url: str = ""
+    ledger_table: str = ""
+    ses_sender_email: str = ""
+    sender_name: str = ""
+    callback_key: str = ""
+    callback_secret: str = field(default="", repr=False)
+    callback_key_old: str = ""
+    callback_secret_old: str = field(default="", repr=False)
+    callback_old_until: int = 0
 
     @property
     def claims(self) -> bool:
         """Whether mail may be claimed for this company."""
         return self.enabled and not self.paused and self.provider in PROVIDERS
+
+    def callback_keys(self, now: int) -> list[CallbackKey]:
+        """The keys that are valid at ``now`` (Unix seconds), the newest first."""
+        keys = [CallbackKey(self.callback_key, self.callback_secret)]
+        if self.callback_old_until > now:
+            keys.append(CallbackKey(self.callback_key_old, self.callback_secret_old))
+        return [key for key in keys if key.key and key.secret]
 
 
 class Companies:
@@ -45,20 +101,15 @@ class Companies:
     def get(self, company_id: int) -> Company:
         """The settings that hold for the company, whether it has a row or not."""
         found = self._rows.get(company_id)
-        if found is not None:
-            return found
-        d = self._default
-        return Company(
-            company_id=company_id,
-            provider=d.provider,
-            bulk_threshold=d.bulk_threshold,
-            max_send_rate=d.max_send_rate,
-            manager_copies=d.manager_copies,
-            fallback=d.fallback,
-        )
+        return found or replace(self._default, company_id=company_id, enabled=False, paused=False)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Company]:
         return iter(sorted(self._rows.values(), key=lambda company: company.company_id))
+
+    def find_key(self, name: str, now: int) -> CallbackKey | None:
+        """The valid key of that name, whoever it belongs to."""
+        keys = (key for company in self for key in company.callback_keys(now))
+        return next((key for key in keys if key.key == name), None)
 
 
 def read_companies(database: Database, bulk_threshold: int) -> Companies:
@@ -73,17 +124,14 @@ def read_companies(database: Database, bulk_threshold: int) -> Companies:
 
 
 def _merge(row: RowMapping, default: Company) -> Company:
-    threshold, rate = row["bulk_threshold"], row["max_send_rate"]
-    return Company(
-        company_id=row["company_id"],
-        provider=row["provider"] or default.provider,
-        enabled=bool(row["enabled"]),
-        paused=bool(row["paused"]),
-        bulk_threshold=default.bulk_threshold if threshold is None else threshold,
-        max_send_rate=default.max_send_rate if rate is None else rate,
-        manager_copies=row["manager_copies"] or default.manager_copies,
-        fallback=row["fallback"] or default.fallback,
-    )
+    own: dict[str, Any] = {"enabled": bool(row["enabled"]), "paused": bool(row["paused"])}
+    for each in fields(Company):
+        if each.name in own:
+            continue
+        value = row[each.name]
+        # Zero is a choice, an empty text is none.
+        own[each.name] = getattr(default, each.name) if value in (None, "") else value
+    return Company(**own)
 
 
 def set_company(
@@ -98,6 +146,9 @@ def set_company(
                 f" not {values[key]!r}"
             )
     table = database.tables.companies
+    unknown = sorted(set(values) - SETTABLE)
+    if unknown:
+        raise ConfigError(f"company {company_id}: {unknown[0]} cannot be set")
     changed = tx.conn.execute(
         update(table)
         .where(table.c.company_id == company_id)
@@ -109,6 +160,28 @@ def set_company(
     )
     if not exists:
         tx.conn.execute(insert(table).values(company_id=company_id, **values))
+
+
+def replace_callback_key(
+    tx: Transaction, database: Database, company_id: int, key: str, secret: str
+) -> None:
+    """Give a company a new key for its worker; the one before stays valid for a day.
+
+    secret: encrypted.
+    """
+    table = database.tables.companies
+    mine = table.c.company_id == company_id
+    before = tx.conn.execute(
+        select(table.c.callback_key, table.c.callback_secret).where(mine)
+    ).one()
+    if before.callback_key:
+        old = {
+            "callback_key_old": before.callback_key,
+            "callback_secret_old": before.callback_secret,
+            "callback_old_until": tx.now + OLD_KEY_SECONDS,
+        }
+        tx.conn.execute(update(table).where(mine).values(old))
+    tx.conn.execute(update(table).where(mine).values(callback_key=key, callback_secret=secret))
 
 
 def disable_all(tx: Transaction, database: Database) -> None:

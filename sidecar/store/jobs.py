@@ -33,6 +33,7 @@ class JobRow:
     completed_at: int | None
     closed_at: int | None
     paused: int
+    parent_job_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,38 +159,55 @@ def unfinished_batches(conn: Connection, database: Database) -> int:
 
 
 def unfinished_jobs(
-    conn: Connection, database: Database, company_id: int | None = None
+    conn: Connection,
+    database: Database,
+    company_id: int | None = None,
+    *,
+    roots_only: bool = False,
 ) -> list[int]:
-    """Jobs with a batch that has not ended, or that still take mail."""
+    """Jobs with a batch that has not ended, or that still take mail.
+
+    roots_only: none that repeats mails of another.
+    """
     jobs, b = database.tables.jobs, database.tables.batches
     ended = [state.value for state in BATCH_ENDED]
     running = select(b.c.job_id).where(b.c.status.not_in(ended))
     query = select(jobs.c.id).where(jobs.c.id.in_(running) | jobs.c.closed_at.is_(None))
     if company_id is not None:
         query = query.where(jobs.c.company_id == company_id)
+    if roots_only:
+        query = query.where(jobs.c.parent_job_id.is_(None))
     return list(conn.scalars(query.order_by(jobs.c.id)))
 
 
 def end_waiting(
-    tx: Transaction, database: Database, job_id: int, status: Recipient, reason: str
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    status: Recipient,
+    reason: str,
+    recalled: Collection[int] = (),
 ) -> int:
-    """Every mail of a job that waits gets this final state; returns how many."""
+    """Every mail of a job that waits, or was recalled, gets this final state; returns how many."""
     r = database.tables.recipients
+    taken_back = r.c.id.in_(list(recalled)) & (r.c.status == Recipient.PROCESSING.value)
     return tx.conn.execute(
         update(r)
-        .where(r.c.job_id == job_id, r.c.status.in_(WAITING))
+        .where(r.c.job_id == job_id, r.c.status.in_(WAITING) | taken_back)
         .values(status=status.value, error_message=reason, timemodified=tx.now)
     ).rowcount
 
 
-def returnable_rows(tx: Transaction, database: Database, job_id: int) -> dict[int, dict[int, int]]:
-    """Rows of a job of which no mail was ever submitted or ended, locked.
+def returnable_rows(
+    tx: Transaction, database: Database, job_id: int, recalled: Collection[int] = ()
+) -> dict[int, dict[int, int]]:
+    """Rows of a job of which no mail was ever submitted or ended, or all were recalled; locked.
 
     Returns claim stamp → {queue row id: its stamp before the claim}.
     """
     r, b = database.tables.recipients, database.tables.batches
     query = (
-        select(r.c.source_id, r.c.source_stamp, r.c.status, r.c.tries, b.c.created_at)
+        select(r.c.id, r.c.source_id, r.c.source_stamp, r.c.status, r.c.tries, b.c.created_at)
         .join(b, b.c.id == r.c.batch_id)
         .where(r.c.job_id == job_id)
         .with_for_update()
@@ -198,7 +216,8 @@ def returnable_rows(tx: Transaction, database: Database, job_id: int) -> dict[in
     rows: dict[int, tuple[int, int]] = {}
     for row in tx.conn.execute(query):
         rows[row.source_id] = (row.created_at, row.source_stamp)
-        if row.status != Recipient.PENDING.value or row.tries:
+        taken_back = row.id in recalled and row.status == Recipient.PROCESSING.value
+        if not taken_back and (row.status != Recipient.PENDING.value or row.tries):
             touched.add(row.source_id)
     found: dict[int, dict[int, int]] = defaultdict(dict)
     for source_id, (stamp, original) in rows.items():
@@ -207,19 +226,73 @@ def returnable_rows(tx: Transaction, database: Database, job_id: int) -> dict[in
     return found
 
 
+def untouched_rows(
+    tx: Transaction, database: Database, batch_id: int, source_ids: Collection[int]
+) -> dict[int, int]:
+    """Those of these rows of a batch of which no mail was ever submitted or ended, locked.
+
+    Returns queue row id → its stamp before the claim.
+    """
+    r = database.tables.recipients
+    every = r.alias("every")
+    query = (
+        select(r.c.source_id, r.c.source_stamp, every.c.status, every.c.tries)
+        .join(
+            every,
+            (every.c.source == r.c.source)
+            & (every.c.source_id == r.c.source_id)
+            & (every.c.source_stamp == r.c.source_stamp),
+        )
+        .where(r.c.batch_id == batch_id, r.c.source_id.in_(list(source_ids)))
+        .with_for_update()
+    )
+    stamps: dict[int, int] = {}
+    touched = set()
+    for row in tx.conn.execute(query):
+        stamps[row.source_id] = row.source_stamp
+        if row.status != Recipient.PENDING.value or row.tries:
+            touched.add(row.source_id)
+    return {row_id: stamp for row_id, stamp in stamps.items() if row_id not in touched}
+
+
+def return_mails(
+    tx: Transaction, database: Database, batch_id: int, source_ids: Collection[int], reason: str
+) -> set[int]:
+    """The mails of these rows of a batch are Moodle's again; returns their ids."""
+    r = database.tables.recipients
+    mine = (r.c.batch_id == batch_id) & r.c.source_id.in_(list(source_ids))
+    ids = set(tx.conn.scalars(select(r.c.id).where(mine)))
+    tx.conn.execute(
+        update(r)
+        .where(mine)
+        .values(
+            status=Recipient.RETURNED.value,
+            error_code="returned",
+            error_message=reason,
+            timemodified=tx.now,
+        )
+    )
+    return ids
+
+
 def mark_returned(
-    tx: Transaction, database: Database, job_id: int, source_ids: Collection[int]
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    source_ids: Collection[int],
+    recalled: Collection[int] = (),
 ) -> int:
     """The mails of these rows are Moodle's again; returns how many."""
     if not source_ids:
         return 0
     r = database.tables.recipients
+    taken_back = r.c.id.in_(list(recalled)) & (r.c.status == Recipient.PROCESSING.value)
     return tx.conn.execute(
         update(r)
         .where(
             r.c.job_id == job_id,
             r.c.source_id.in_(list(source_ids)),
-            r.c.status == Recipient.PENDING.value,
+            (r.c.status == Recipient.PENDING.value) | taken_back,
         )
         .values(
             status=Recipient.RETURNED.value,

@@ -4,11 +4,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, tuple_, update
 
 from sidecar.lifecycle import Batch, Recipient
 from sidecar.store.database import Database, Transaction
 
+DUE = (Batch.PENDING.value, Batch.PROCESSING.value, Batch.QUEUED.value)
 RUNNING = (Batch.PENDING.value, Batch.PROCESSING.value, Batch.QUEUED.value, Batch.SUBMITTING.value)
 
 
@@ -26,6 +27,10 @@ class DueBatch:
     attempt: int
     created_at: int
     batch_key: str | None
+    batch_num: int
+    first_issued_at: int | None
+    queued_at: int | None
+    silent_asks: int
 
     @property
     def never_submitted(self) -> bool:
@@ -47,7 +52,19 @@ class PendingMail:
     message_id: str
     tries: int
     last_try: int
+    status: Recipient
     data: Mapping[str, object]
+
+    @property
+    def generation(self) -> int:
+        """How often an admin asked for this mail again."""
+        value = self.data.get("generation", 0)
+        return value if isinstance(value, int) else 0
+
+    @property
+    def root_batch(self) -> str:
+        """The key of the batch that first carried it, if it is not the one it is in."""
+        return str(self.data.get("root_batch", ""))
 
 
 def due_batches(
@@ -55,10 +72,13 @@ def due_batches(
     database: Database,
     *,
     exclude: Collection[int],
-    exclude_companies: Collection[int],
+    exclude_ways: Collection[tuple[int, str]],
     limit: int,
 ) -> list[DueBatch]:
-    """Batches whose time has come: each company's oldest first, companies in turn."""
+    """Batches whose time has come: each company's oldest first, companies in turn.
+
+    exclude: batch ids; exclude_ways: pairs of company and provider.
+    """
     jobs, batches = database.tables.jobs, database.tables.batches
     turn = (
         func.row_number()
@@ -74,6 +94,10 @@ def due_batches(
             batches.c.attempt,
             batches.c.created_at,
             batches.c.batch_key,
+            batches.c.batch_num,
+            batches.c.first_issued_at,
+            batches.c.queued_at,
+            batches.c.silent_asks,
             jobs.c.type.label("job_type"),
             jobs.c.company_id,
             jobs.c.source,
@@ -81,10 +105,10 @@ def due_batches(
         )
         .join(jobs, jobs.c.id == batches.c.job_id)
         .where(
-            batches.c.status.in_((Batch.PENDING.value, Batch.PROCESSING.value)),
+            batches.c.status.in_(DUE),
             batches.c.next_attempt_at <= database.clock(),
             batches.c.id.not_in(list(exclude)),
-            jobs.c.company_id.not_in(list(exclude_companies)),
+            tuple_(jobs.c.company_id, batches.c.provider).not_in(list(exclude_ways)),
             jobs.c.paused == 0,
         )
         .subquery()
@@ -102,13 +126,22 @@ def due_batches(
             attempt=r.attempt,
             created_at=r.created_at,
             batch_key=r.batch_key,
+            batch_num=r.batch_num,
+            first_issued_at=r.first_issued_at,
+            queued_at=r.queued_at,
+            silent_asks=r.silent_asks,
         )
         for r in conn.execute(query)
     ]
 
 
-def waiting_mails(conn: Connection, database: Database, batch_id: int) -> list[PendingMail]:
-    """The mails of a batch that wait to be sent, in their order."""
+def waiting_mails(
+    conn: Connection,
+    database: Database,
+    batch_id: int,
+    states: Collection[Recipient] = (Recipient.PENDING,),
+) -> list[PendingMail]:
+    """The mails of a batch that are in one of ``states``, in their order."""
     r = database.tables.recipients
     query = (
         select(
@@ -122,8 +155,9 @@ def waiting_mails(conn: Connection, database: Database, batch_id: int) -> list[P
             r.c.tries,
             r.c.timemodified,
             r.c.recipient_data,
+            r.c.status,
         )
-        .where(r.c.batch_id == batch_id, r.c.status == Recipient.PENDING.value)
+        .where(r.c.batch_id == batch_id, r.c.status.in_([state.value for state in states]))
         .order_by(r.c.id)
     )
     return [
@@ -138,13 +172,16 @@ def waiting_mails(conn: Connection, database: Database, batch_id: int) -> list[P
             message_id=row.message_id,
             tries=row.tries,
             last_try=row.timemodified,
+            status=Recipient(row.status),
             data=json.loads(row.recipient_data or "{}"),
         )
         for row in conn.execute(query)
     ]
 
 
-def take_batch(tx: Transaction, database: Database, batch: DueBatch, batch_key: str) -> bool:
+def take_batch(
+    tx: Transaction, database: Database, batch: DueBatch, batch_key: str, provider: str
+) -> bool:
     """Mark a batch ``submitting`` (or leave it ``processing``); False if it changed meanwhile."""
     batches = database.tables.batches
     status = Batch.SUBMITTING if batch.never_submitted else Batch.PROCESSING
@@ -153,6 +190,7 @@ def take_batch(tx: Transaction, database: Database, batch: DueBatch, batch_key: 
         .where(batches.c.id == batch.id, batches.c.status == batch.status)
         .values(
             status=status.value,
+            provider=provider,
             batch_key=func.coalesce(batches.c.batch_key, batch_key),
             attempt=batches.c.attempt + 1,
             first_issued_at=func.coalesce(batches.c.first_issued_at, tx.now),
@@ -201,7 +239,12 @@ def recover_interrupted(tx: Transaction, database: Database, batch_ids: Sequence
     recipients, batches = database.tables.recipients, database.tables.batches
     freed = 0
     for start in range(0, len(batch_ids), 500):
-        ids = batch_ids[start : start + 500]
+        page = batch_ids[start : start + 500]
+        ids = list(
+            tx.conn.scalars(
+                select(batches.c.id).where(batches.c.id.in_(page), batches.c.provider == "smtp")
+            )
+        )
         freed += tx.conn.execute(
             update(recipients)
             .where(

@@ -157,6 +157,53 @@ def refresh_batches(tx: Transaction, database: Database, batch_ids: Collection[i
         tx.conn.execute(update(b).where(b.c.id == batch_id).values(values))
 
 
+def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]) -> set[int]:
+    """Mails that were asked for again settle those that they repeat; returns the latter's batches.
+
+    Only from ``failed`` to ``sent`` or ``permanently_failed``: a repetition that fails too leaves
+    its root as it is.
+    """
+    b, jobs, r = database.tables.batches, database.tables.jobs, database.tables.recipients
+    repeating = list(
+        tx.conn.scalars(
+            select(b.c.id)
+            .join(jobs, jobs.c.id == b.c.job_id)
+            .where(b.c.id.in_(list(batch_ids)), jobs.c.parent_job_id.is_not(None))
+        )
+    )
+    if not repeating:
+        return set()
+    root = r.alias("root")
+    settled = (Recipient.SENT.value, Recipient.PERMANENTLY_FAILED.value)
+    query = (
+        select(
+            root.c.id,
+            root.c.batch_id,
+            r.c.status,
+            r.c.sent_at,
+            r.c.message_id,
+            r.c.error_code,
+            r.c.error_message,
+        )
+        .join(root, root.c.id == r.c.retry_of)
+        .where(
+            r.c.batch_id.in_(repeating),
+            r.c.status.in_(settled),
+            root.c.status != Recipient.SENT.value,
+            root.c.status != r.c.status,
+        )
+    )
+    touched = set()
+    for row in tx.conn.execute(query).all():
+        values = {name: row._mapping[name] for name in _SHARED} | {"timemodified": tx.now}
+        tx.conn.execute(update(r).where(r.c.id == row.id).values(values))
+        touched.add(int(row.batch_id))
+    return touched
+
+
+_SHARED = ("status", "sent_at", "message_id", "error_code", "error_message")
+
+
 def failed_count(counts: Mapping[Recipient, int]) -> int:
     """How many of these did not arrive for a reason the admin may have to act on."""
     failures = (Recipient.FAILED, Recipient.PERMANENTLY_FAILED, Recipient.UNKNOWN)
@@ -200,9 +247,9 @@ def _job_counts(
 ) -> tuple[dict[Recipient, int], bool]:
     """A job's recipients by state, and whether anything of it was ever submitted.
 
-    While batches run, the sums of the batches are enough for the state; the recipients
-    themselves are counted only once all batches have ended, so that the cost of following a job
-    grows with its batches.
+    While mails are on their way, the sums of the batches are enough for the state; the recipients
+    themselves are counted only once none is, so that the cost of following a job grows with its
+    batches.
     """
     b, r = database.tables.batches, database.tables.recipients
     ended = [state.value for state in BATCH_ENDED]
@@ -217,7 +264,9 @@ def _job_counts(
             ),
         ).where(b.c.job_id == job_id)
     ).one()
-    if sums.running:
+    moving = (Recipient.PENDING.value, Recipient.PROCESSING.value)
+    on_their_way = select(r.c.id).where(r.c.job_id == job_id, r.c.status.in_(moving)).limit(1)
+    if sums.running and conn.execute(on_their_way).first():
         rest = int(sums.mails) - int(sums.sent) - int(sums.failed)
         counts = {
             Recipient.PENDING: rest,

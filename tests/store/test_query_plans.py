@@ -91,7 +91,7 @@ def test_due_batches_come_from_their_index(iomad_db: str) -> None:
         conn.execute(text("ANALYZE TABLE mdl_manireports_cloud_import_batches"))
         conn.commit()
         before = rows_read(conn)
-        due = queue.due_batches(conn, database, exclude=[], exclude_companies=[], limit=40)
+        due = queue.due_batches(conn, database, exclude=[], exclude_ways=[], limit=40)
         assert len(due) == 40
         assert rows_read(conn) - before < 1_000
     database.close()

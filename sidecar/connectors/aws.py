@@ -1,0 +1,238 @@
+"""AWS as a provider: batches go into an SQS queue, from which a worker sends them by SES."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sidecar.connectors.aws_client import (
+    JOBS_QUEUE,
+    LEDGER,
+    QUICK_TRIES,
+    RESULTS_QUEUE,
+    AwsAccount,
+    AwsClients,
+)
+from sidecar.connectors.aws_ledger import KEY, Ledger
+from sidecar.connectors.aws_submit import CALL_BYTES, CALL_ENTRIES, Limits, Submit
+from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
+from sidecar.errors import ConnectorError, Rejected
+from sidecar.mail import Mail, MailBatch
+from sidecar.packing import Packed, pack
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.literals import QueueAttributeFilterType, QueueAttributeNameType
+    from mypy_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = CALL_BYTES - 1024
+"""Bytes of the largest message: what SQS takes, less room for what it counts with the body."""
+SIZE_ASKED_AGAIN = 60.0
+"""Seconds until a queue is asked again that did not say how large its messages may be."""
+
+SIZE: "QueueAttributeNameType" = "MaximumMessageSize"
+DEPTH: "Sequence[QueueAttributeNameType]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+class AwsConnector:
+    """A connector for one AWS account and queue; several companies may share it.
+
+    guard: asked before each call that sends. calls: the most calls that send at the same time.
+    hold: seconds that a message waits for others to share its call. wait: seconds that ``collect``
+    waits for a result, 0 to 20. timeout: seconds that an answer may take, beside ``wait``.
+
+    IAM actions: sqs:SendMessage and sqs:GetQueueAttributes on the jobs queue; with a results queue
+    sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it; with a ledger
+    dynamodb:GetItem, dynamodb:PutItem and dynamodb:DescribeTable on it; with a KMS key of a queue's
+    own kms:GenerateDataKey and kms:Decrypt on that key.
+    """
+
+    name = "aws"
+    learns_at_once = False
+    MAX_BYTES = MAX_BYTES
+
+    def __init__(
+        self,
+        account: AwsAccount,
+        *,
+        guard: Guard,
+        calls: int = 4,
+        hold: float = 0.2,
+        wait: int = 1,
+        timeout: float = 20.0,
+    ) -> None:
+        self.account = account
+        self._guard, self._calls, self._hold, self._wait = guard, calls, hold, wait
+        self._clients = AwsClients(account, timeout=timeout + wait, connections=calls + 4)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._submits: set[Submit] = set()
+        self._size_lock = threading.Lock()
+        self._size: int | None = None
+        self._ask_size_at = 0.0
+
+    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
+        """Split ``mails`` into batches of at most ``batch_size`` that the queue takes."""
+        return pack(mails, limit=self.max_bytes(), batch_size=batch_size)
+
+    def max_bytes(self) -> int:
+        """Bytes of the largest message that the queue takes; asks it once."""
+        with self._size_lock:
+            if self._size is None and time.monotonic() >= self._ask_size_at:
+                self._ask_size_at = time.monotonic() + SIZE_ASKED_AGAIN
+                try:
+                    self._size = _size(self._attributes(self.account.queue_url, [SIZE], tries=1))
+                except ConnectorError as error:
+                    log.warning("the largest message is taken to be %d bytes: %s", MAX_BYTES, error)
+            return self._size or MAX_BYTES
+
+    def submit(
+        self,
+        batches: Iterable[MailBatch],
+        report: Report,  # noqa: ARG002 - outcomes come later, as results
+    ) -> Iterator[Submission]:
+        """Put each batch into the jobs queue; see ``Connector.submit``.
+
+        ACCEPTED: the queue has it. REFUSED, REFUSED_FOR_GOOD: it has not. UNCERTAIN: the answer was
+        lost. An empty batch is ACCEPTED, one that is too large is REFUSED_FOR_GOOD as
+        ``too_large``; neither is sent. Once a call fails as a whole, no other is made: all further
+        batches are refused for the same reason.
+
+        The iterator of ``batches`` is used from several threads, by one at a time; a message waits
+        for others only while that iterator gives some, and then about ``hold`` seconds. Leaving the
+        iteration early ends it after the calls in flight. What ``guard`` or ``batches`` raises ends
+        it too and is raised here, after the results of all batches taken.
+        """
+        submit = Submit(self._clients, self._guard, batches)
+        with self._lock:
+            if self._closed:
+                return
+            self._submits.add(submit)
+        try:
+            limits = Limits(self.max_bytes(), self._calls, self._hold)
+            yield from submit.submissions(limits)
+        finally:
+            with self._lock:
+                self._submits.discard(submit)
+
+    def collect(self) -> list[Collected]:
+        """Up to ten results of the results queue; see ``Connector.collect``."""
+        url = self.account.results_queue_url
+        if not url:
+            return []
+        answer = self._clients.ask(
+            RESULTS_QUEUE,
+            lambda: self._clients.sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=self._wait
+            ),
+        )
+        return [
+            Collected(message["ReceiptHandle"], message.get("Body", ""))
+            for message in answer.get("Messages", ())
+        ]
+
+    def forget(self, receipts: Sequence[str]) -> None:
+        """Delete results from the results queue; see ``Connector.forget``."""
+        url = self.account.results_queue_url
+        for start in range(0, len(receipts) if url else 0, CALL_ENTRIES):
+            part = receipts[start : start + CALL_ENTRIES]
+            failed = self._delete(url, part)
+            if failed:
+                codes = ", ".join(sorted({str(entry.get("Code")) for entry in failed}))
+                log.warning("%d results could not be deleted, come again: %s", len(failed), codes)
+
+    def revoke(self, mails: Sequence[Revocation]) -> frozenset[str]:
+        """Mark mails as revoked in the ledger; see ``Connector.revoke``. None without a ledger."""
+        return Ledger(self._clients).revoke(mails) if self.account.ledger_table else frozenset()
+
+    def depth(self) -> int | None:
+        """The messages in the jobs queue: those that wait, are in work, or are delayed."""
+        try:
+            return _depth(self._attributes(self.account.queue_url, DEPTH))
+        except ConnectorError as error:
+            log.warning("the depth is not known: %s", error)
+            return None
+
+    def probe(self) -> Probe:
+        """Ask both queues and the ledger what they are."""
+        try:
+            found = [self._probe_jobs_queue()]
+            if url := self.account.results_queue_url:
+                depth = _depth(self._attributes(url, DEPTH))
+                found.append(f"{RESULTS_QUEUE}: {depth} messages")
+            if self.account.ledger_table:
+                found.append(self._probe_ledger())
+        except ConnectorError as error:
+            return Probe(ok=False, detail=str(error))
+        return Probe(ok=True, detail="; ".join(found))
+
+    def close(self, deadline: float) -> None:
+        """Take no new batch; wait for the calls in flight until ``deadline``.
+
+        A call that is not answered by then ends by itself, after its timeout.
+        """
+        with self._lock:
+            self._closed = True
+            submits = list(self._submits)
+        for submit in submits:
+            submit.close()
+        for submit in submits:
+            submit.join(deadline)
+        self._clients.close()
+
+    def _probe_jobs_queue(self) -> str:
+        attributes = self._attributes(self.account.queue_url, [SIZE, *DEPTH])
+        with self._size_lock:
+            self._size = size = _size(attributes)
+        found = f"{JOBS_QUEUE} in {self.account.region}: {_depth(attributes)} messages"
+        if size < MAX_BYTES:
+            found += f", none larger than {size:,} bytes (its {SIZE}), so batches are smaller"
+        return found
+
+    def _probe_ledger(self) -> str:
+        name = self.account.ledger_table
+        answer = self._clients.ask(
+            LEDGER, lambda: self._clients.dynamodb.describe_table(TableName=name)
+        )
+        table = answer.get("Table", {})
+        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        keys = [(k["AttributeName"], types[k["AttributeName"]]) for k in table["KeySchema"]]
+        if keys != [(KEY, "S")]:
+            raise Rejected(f"{LEDGER}: its one key must be {KEY}, of type string", "key")
+        return f"{LEDGER}: {table['TableStatus'].lower()}"
+
+    def _delete(
+        self, url: str, receipts: Sequence[str]
+    ) -> "Sequence[BatchResultErrorEntryTypeDef]":
+        answer = self._clients.ask(
+            RESULTS_QUEUE,
+            lambda: self._clients.sqs.delete_message_batch(
+                QueueUrl=url,
+                Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
+            ),
+        )
+        return answer.get("Failed", ())
+
+    def _attributes(
+        self, url: str, names: "Sequence[QueueAttributeFilterType]", tries: int = QUICK_TRIES
+    ) -> Mapping["QueueAttributeNameType", str]:
+        subject = JOBS_QUEUE if url == self.account.queue_url else RESULTS_QUEUE
+        return self._clients.ask(
+            subject,
+            lambda: self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names),
+            tries,
+        ).get("Attributes", {})
+
+
+def _size(attributes: Mapping["QueueAttributeNameType", str]) -> int:
+    return min(MAX_BYTES, int(attributes.get(SIZE, MAX_BYTES)))
+
+
+def _depth(attributes: Mapping["QueueAttributeNameType", str]) -> int:
+    return sum(int(attributes.get(name, 0)) for name in DEPTH)

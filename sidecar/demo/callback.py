@@ -1,0 +1,91 @@
+"""Plays the plugin's callback page: checks the signature, stores the raw body, answers 202.
+
+The answers are those of DESIGN §6; the page itself comes with the plugin.
+"""
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from sidecar.errors import MessageError
+from sidecar.message import MAX_RESULT_BYTES, RESULT, is_signed, parse_result
+from sidecar.store import inbox
+from sidecar.store.database import Database
+from sidecar.store.inbox import Delivery
+
+PATH = "/local/manireports/ui/ajax/cloud_callback.php"
+CLOCK_SECONDS = 300
+"""How far a report's time may be off."""
+
+Refuse = Callable[[Delivery], HTTPStatus | None]
+
+
+class CallbackPage:
+    """The page on a port of its own.
+
+    secrets: callback key → secret, asked for each request. refuse: a status to answer instead of
+    taking a good report.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        secrets: Callable[[], Mapping[str, str]],
+        refuse: Refuse = lambda _delivery: None,
+    ) -> None:
+        self._database = database
+        self._secrets = secrets
+        self.refuse = refuse
+        page = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                status = page.take(self.path, dict(self.headers.items()), self._body())
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def _body(self) -> bytes:
+                length = int(self.headers.get("Content-Length") or 0)
+                return self.rfile.read(min(length, MAX_RESULT_BYTES + 1))
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+        """What the page answers to a report."""
+        if path != PATH:
+            return HTTPStatus.NOT_FOUND
+        if len(body) > MAX_RESULT_BYTES:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        try:
+            payload = body.decode()
+            result = parse_result(payload)
+            signed_at = int(headers.get("X-ManiReports-Timestamp") or "")
+        except (MessageError, ValueError):
+            return HTTPStatus.BAD_REQUEST
+        key = headers.get("X-ManiReports-Key") or ""
+        signature = headers.get("X-ManiReports-Signature") or ""
+        secret = self._secrets().get(key, "")
+        fresh = abs(time.time() - signed_at) <= CLOCK_SECONDS
+        if not fresh or not is_signed(RESULT, signed_at, payload, signature, [secret]):
+            return HTTPStatus.UNAUTHORIZED
+        delivery = Delivery(result.delivery_id, key, signed_at, payload, signature)
+        if refusal := self.refuse(delivery):
+            return refusal
+        with self._database.write(None) as tx:
+            new = inbox.store(tx, self._database, [delivery])
+        return HTTPStatus.ACCEPTED if new else HTTPStatus.OK

@@ -1,0 +1,141 @@
+"""Who delivers in the demo: an SMTP server, or a whole AWS; both count what really arrived."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from typing import Protocol
+
+from sidecar.demo.callback import CallbackPage
+from sidecar.demo.cloud import ACCESS_KEY, REGION, SECRET_KEY, TABLE, Cloud, cloud
+from sidecar.demo.scenario import COMPANIES, Scenario
+from sidecar.demo.ses_door import Refusal
+from sidecar.demo.sink import Received, Rule, Sink
+from sidecar.store.database import Database
+from sidecar.store.site import read_site
+
+BUSY = "450 4.2.1 mailbox busy, try again"
+THROTTLED = Refusal(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "TooManyRequestsException",
+    "Maximum sending rate exceeded.",
+    times=1,
+)
+REPEATED = 1
+"""Queue messages that come twice."""
+
+Command = Callable[..., str]
+"""Runs a command of the sidecar, with ``input`` as its standard input; what it printed."""
+
+
+class Provider(Protocol):
+    """What the demo asks of whoever delivers."""
+
+    smtphosts: str
+    settings: Mapping[str, str]
+
+    def expect(self, scenario: Scenario) -> None:
+        """Refuse and delay what the scenario says."""
+
+    def enable(self, command: Command) -> None:
+        """Set the companies up."""
+
+    def at_work(self, database_url: str, prefix: str) -> ExitStack:
+        """What has to run while mails are delivered."""
+
+    def received(self) -> Sequence[Received]:
+        """What arrived so far."""
+
+
+class SmtpProvider:
+    """The site's own SMTP server."""
+
+    settings: Mapping[str, str] = {}
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.smtphosts = f"{sink.host}:{sink.port}"
+
+    def expect(self, scenario: Scenario) -> None:
+        """``Provider.expect``."""
+        self._sink.rules[:] = [
+            *(
+                Rule("rcpt", f"550 5.1.1 {reason}", match=f"<{address}>")
+                for address, reason in scenario.refused.items()
+            ),
+            *(Rule("rcpt", BUSY, match=f"<{address}>", times=1) for address in scenario.busy),
+        ]
+
+    def enable(self, command: Command) -> None:
+        """``Provider.enable``."""
+        for company in COMPANIES:
+            command("company", "set", str(company), "--provider", "smtp", "--enable")
+
+    def at_work(self, database_url: str, prefix: str) -> ExitStack:  # noqa: ARG002
+        """``Provider.at_work``: nothing but the sink, which already runs."""
+        return ExitStack()
+
+    def received(self) -> Sequence[Received]:
+        """``Provider.received``."""
+        return self._sink.messages
+
+
+class AwsProvider:
+    """SQS, the worker, SES, and the callback page for its reports."""
+
+    smtphosts = "localhost:9"
+
+    def __init__(self, aws: Cloud) -> None:
+        self._aws = aws
+        self._keys = ""
+        self.settings: Mapping[str, str] = {"aws_endpoint_url": f"'{aws.endpoint}'"}
+
+    def expect(self, scenario: Scenario) -> None:
+        """``Provider.expect``."""
+        self._aws.door.refusals = {
+            **dict.fromkeys(scenario.busy, THROTTLED),
+            **{
+                address: Refusal(HTTPStatus.BAD_REQUEST, "MessageRejected", reason)
+                for address, reason in scenario.refused.items()
+            },
+        }
+
+    def enable(self, command: Command) -> None:
+        """``Provider.enable``: the account is the default of all companies."""
+        shown = command(
+            *("company", "set", "0", "--provider", "aws", "--aws-region", REGION),
+            *("--aws-access-key", ACCESS_KEY, "--aws-secret-key"),
+            *("--sqs-queue-url", self._aws.queue_url, "--ledger-table", TABLE),
+            *("--results-queue-url", self._aws.results_queue_url, "--new-callback-key"),
+            input=f"{SECRET_KEY}\n",
+        )
+        self._keys = next(line for line in shown.splitlines() if "KEYS" in line).split()[-1]
+        for company in COMPANIES:
+            command("company", "set", str(company), "--enable")
+
+    def at_work(self, database_url: str, prefix: str) -> ExitStack:
+        """``Provider.at_work``."""
+        database = Database(database_url, prefix)
+        key, _, secret = self._keys.partition(":")
+        with ExitStack() as stack:
+            stack.callback(database.close)
+            page = CallbackPage(database, lambda: {key: secret})
+            stack.callback(page.close)
+            uid = read_site(database).site_uid
+            worker = self._aws.worker(uid, self._keys, page.url, repeats=REPEATED)
+            stack.enter_context(worker)
+            return stack.pop_all()
+
+    def received(self) -> Sequence[Received]:
+        """``Provider.received``."""
+        return self._aws.received()
+
+
+@contextmanager
+def provider(name: str, sender_domain: str) -> Iterator[Provider]:
+    """The provider of that name, running."""
+    if name == "smtp":
+        with Sink() as sink:
+            yield SmtpProvider(sink)
+    else:
+        with cloud(sender_domain, {}) as aws:
+            yield AwsProvider(aws)

@@ -1,0 +1,218 @@
+"""The results inbox: filled by the callback page and from the providers' results queues.
+
+Results are taken in first and believed later: what a queue or a page brings is stored, committed
+and only then deleted at the provider; settling proves signature, company and site again.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection
+
+from sidecar import settle
+from sidecar.connectors.base import Collected, Connector
+from sidecar.errors import ConnectorError, EncryptionError, MessageError, SidecarError
+from sidecar.message import RESULT, is_signed, parse_envelope, parse_result
+from sidecar.metrics.registry import Metrics
+from sidecar.moodle.encryption import Vault
+from sidecar.recorder import Recorder
+from sidecar.routes import Routes
+from sidecar.store import inbox, reports
+from sidecar.store.companies import CallbackKey, Companies
+from sidecar.store.database import Database, Transaction
+from sidecar.store.inbox import Delivery
+from sidecar.store.site import Lease
+
+log = logging.getLogger(__name__)
+
+PAGE = 50
+"""Deliveries that one transaction settles."""
+
+MALFORMED, OTHER_SITE = "malformed", "other_site"
+
+TROUBLE_SECONDS = 30.0
+"""How long a results queue is left alone that could not be read."""
+
+
+class Results:
+    """The source of results; used by one thread at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        recorder: Recorder,
+        routes: Routes,
+        vault: Vault,
+        metrics: Metrics,
+        site_uid: str,
+    ) -> None:
+        self._database = database
+        self._lease = lease
+        self._recorder = recorder
+        self._routes = routes
+        self._vault = vault
+        self._metrics = metrics
+        self._site_uid = site_uid
+        self._quiet_until: dict[Connector, float] = {}
+
+    def poll(self, companies: Companies) -> int:
+        """Take in what providers have, settle what waits; returns how many deliveries that were.
+
+        Raises DatabaseError and LeaseLostError.
+        """
+        keys = _Keys(companies, self._vault)
+        moved, last = self._collect(companies, keys), 0
+        while page := inbox.waiting(self._database, last, PAGE):
+            moved += self._settle(page, companies, keys)
+            last = page[-1].id
+        return moved
+
+    def _collect(self, companies: Companies, keys: "_Keys") -> int:
+        number = 0
+        for route in self._routes.reporting(companies):
+            connector = self._routes.connector(route)
+            if time.monotonic() < self._quiet_until.get(connector, 0.0):
+                continue
+            try:
+                while found := connector.collect():
+                    connector.forget(self._take_in(found, keys))
+                    number += len(found)
+            except ConnectorError as error:
+                self._quiet_until[connector] = time.monotonic() + TROUBLE_SECONDS
+                log.warning("the results queue cannot be read: %s", error)
+        return number
+
+    def _take_in(self, collected: Collection[Collected], keys: "_Keys") -> list[str]:
+        """Store results; returns the receipts of what is stored or worth nothing."""
+        deliveries: list[Delivery] = []
+        done: list[str] = []
+        for message in collected:
+            try:
+                delivery = self._open(message.body, keys)
+            except _RefusedError as refused:
+                log.warning("a message in a results queue is refused: %s", refused)
+                self._metrics.results.labels(refused.outcome).inc()
+                if refused.outcome == OTHER_SITE:
+                    continue  # its owner collects it
+            except EncryptionError as error:
+                log.warning("a result stays in its queue: %s", error)
+                continue
+            else:
+                deliveries.append(delivery)
+            done.append(message.receipt)
+        with self._database.write(self._lease.token) as tx:
+            new = inbox.store(tx, self._database, deliveries)
+        self._metrics.results.labels("seen_before").inc(len(deliveries) - new)
+        return done
+
+    def _open(self, body: str, keys: "_Keys") -> Delivery:
+        try:
+            envelope = parse_envelope(body)
+            delivery_id, site_uid = _named(envelope.payload)
+        except MessageError as error:
+            raise _RefusedError(MALFORMED, str(error)) from None
+        if site_uid != self._site_uid:
+            raise _RefusedError(OTHER_SITE)
+        delivery = Delivery(
+            delivery_id, envelope.key, envelope.timestamp, envelope.payload, envelope.signature
+        )
+        if envelope.kind != RESULT:
+            raise _RefusedError(MALFORMED, "it is no result")
+        keys.prove(delivery, int(time.time()))
+        return delivery
+
+    def _settle(self, page: Collection[Delivery], companies: Companies, keys: "_Keys") -> int:
+        """Settle a page of the inbox; returns how many deliveries are done with."""
+        touched: set[int] = set()
+        outcomes: Counter[str] = Counter()
+        with self._database.write(self._lease.token) as tx:
+            for delivery in page:
+                try:
+                    batch, changed = self._apply(tx, delivery, companies, keys)
+                    touched.add(batch)
+                    outcome = "applied" if changed else "nothing_new"
+                except _RefusedError as refused:
+                    log.warning("result %d is refused: %s", delivery.id, refused)
+                    outcome = refused.outcome
+                except EncryptionError as error:
+                    log.warning("result %d waits: %s", delivery.id, error)
+                    continue
+                inbox.mark_processed(tx, self._database, [delivery.id], outcome)
+                outcomes[outcome] += 1
+        self._recorder.touch(touched)
+        for outcome, number in outcomes.items():
+            self._metrics.results.labels(outcome).inc(number)
+        return outcomes.total()
+
+    def _apply(
+        self, tx: Transaction, delivery: Delivery, companies: Companies, keys: "_Keys"
+    ) -> tuple[int, int]:
+        """The batch that a delivery concerns, and how many of its mails that changed.
+
+        Raises _RefusedError; EncryptionError when its key cannot be read now.
+        """
+        keys.prove(delivery, tx.now)
+        try:
+            result = parse_result(delivery.payload)
+        except MessageError as error:
+            raise _RefusedError(MALFORMED, str(error)) from None
+        if result.site_uid != self._site_uid:
+            raise _RefusedError(OTHER_SITE)
+        batch = reports.find_batch(tx, self._database, result.batch_key)
+        if batch is None:
+            raise _RefusedError("unknown_batch")
+        theirs = companies.get(batch.company_id).callback_keys(tx.now)
+        if all(key.key != delivery.callback_key for key in theirs):
+            raise _RefusedError("other_company")
+        for text in result.errors:
+            log.warning("job %d batch %d: the worker says: %s", batch.job_id, batch.id, text)
+        return batch.id, settle.apply_result(tx, self._database, batch, result).changed
+
+
+class _RefusedError(SidecarError):
+    """A result that changes nothing."""
+
+    def __init__(self, outcome: str, why: str = "") -> None:
+        super().__init__(f"{outcome.replace('_', ' ')} {why}".strip())
+        self.outcome = outcome
+
+
+class _Keys:
+    """The companies' callback keys with their secrets, decrypted when first needed."""
+
+    def __init__(self, companies: Companies, vault: Vault) -> None:
+        self._companies, self._vault = companies, vault
+        self._secrets: dict[CallbackKey, str] = {}
+
+    def prove(self, delivery: Delivery, now: int) -> None:
+        """Raise _RefusedError unless a key that is valid at ``now`` signed the delivery.
+
+        EncryptionError: the secret cannot be read.
+        """
+        key = self._companies.find_key(delivery.callback_key, now)
+        if key is None:
+            raise _RefusedError("unknown_key")
+        if key not in self._secrets:
+            self._secrets[key] = self._vault.reveal(key.secret)
+        if not is_signed(
+            RESULT,
+            delivery.signed_at,
+            delivery.payload,
+            delivery.signature,
+            [self._secrets[key]],
+        ):
+            raise _RefusedError("bad_signature")
+
+
+def _named(payload: str) -> tuple[str, str]:
+    """The delivery and the site that a payload names, before anything of it is believed."""
+    try:
+        fields = json.loads(payload)
+        named = fields["delivery_id"], fields["site_uid"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        raise MessageError("the payload names no delivery and no site") from None
+    if not all(isinstance(name, str) and 0 < len(name) <= 64 for name in named):
+        raise MessageError("the payload names no delivery and no site")
+    return named

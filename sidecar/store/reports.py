@@ -1,0 +1,123 @@
+"""Queries of settling reports: the batch that a report names, and what it changes."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import case, func, select, update
+
+from sidecar.lifecycle import Batch, Recipient
+from sidecar.store.database import Database, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedBatch:
+    """A batch by its key."""
+
+    id: int
+    job_id: int
+    company_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMail:
+    """A mail of a reported batch, as it stands; its row is locked."""
+
+    id: int
+    status: Recipient
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a report makes of one mail."""
+
+    mail_id: int
+    status: Recipient
+    code: str = ""
+    error: str = ""
+    message_id: str = ""
+
+
+def find_batch(tx: Transaction, database: Database, batch_key: str) -> ReportedBatch | None:
+    """The batch that carries this key."""
+    b, jobs = database.tables.batches, database.tables.jobs
+    row = tx.conn.execute(
+        select(b.c.id, b.c.job_id, jobs.c.company_id)
+        .join(jobs, jobs.c.id == b.c.job_id)
+        .where(b.c.batch_key == batch_key)
+    ).first()
+    return ReportedBatch(*row) if row else None
+
+
+def known_mails(
+    tx: Transaction, database: Database, batch_id: int, mail_keys: Collection[str]
+) -> dict[str, KnownMail]:
+    """The batch's mails among ``mail_keys``, locked."""
+    r = database.tables.recipients
+    query = (
+        select(r.c.mail_key, r.c.id, r.c.status, r.c.tries)
+        .where(r.c.batch_id == batch_id, r.c.mail_key.in_(list(mail_keys)))
+        .with_for_update()
+    )
+    return {
+        row.mail_key: KnownMail(row.id, Recipient(row.status), row.tries)
+        for row in tx.conn.execute(query)
+    }
+
+
+def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]) -> None:
+    """Write what is now true; mails of equal fate share a statement."""
+    r = database.tables.recipients
+    sent = [change for change in changes if change.status is Recipient.SENT]
+    if sent:
+        message_ids = {change.mail_id: change.message_id for change in sent if change.message_id}
+        values: dict[str, object] = {
+            "status": Recipient.SENT.value,
+            "sent_at": func.coalesce(r.c.sent_at, tx.now),
+            "error_code": "",
+            "error_message": None,
+            "timemodified": tx.now,
+        }
+        if message_ids:
+            values["message_id"] = case(message_ids, value=r.c.id, else_=r.c.message_id)
+        ids = [change.mail_id for change in sent]
+        tx.conn.execute(update(r).where(r.c.id.in_(ids)).values(values))
+    for (status, code, error), ids in _by_fate(changes).items():
+        tx.conn.execute(
+            update(r)
+            .where(r.c.id.in_(ids))
+            .values(
+                status=status.value,
+                error_code=code[:50],
+                error_message=error or None,
+                timemodified=tx.now,
+            )
+        )
+
+
+def _by_fate(changes: Iterable[Change]) -> Mapping[tuple[Recipient, str, str], list[int]]:
+    fates: dict[tuple[Recipient, str, str], list[int]] = {}
+    for change in changes:
+        if change.status is not Recipient.SENT:
+            fates.setdefault((change.status, change.code, change.error), []).append(change.mail_id)
+    return fates
+
+
+def hear(tx: Transaction, database: Database, batch_id: int, due: int | None) -> None:
+    """The provider spoke of the batch. due: when to ask again for some of it, Unix seconds.
+
+    While it still has mails of the batch, it may fall silent before ``due``.
+    """
+    b, r = database.tables.batches, database.tables.recipients
+    values: dict[str, object] = {"silent_asks": 0}
+    if due is not None:
+        has_more = (
+            select(r.c.id)
+            .where(r.c.batch_id == batch_id, r.c.status == Recipient.PROCESSING.value)
+            .exists()
+        )
+        earlier = has_more & (b.c.next_attempt_at < due)
+        values["next_attempt_at"] = case((earlier, b.c.next_attempt_at), else_=due)
+    tx.conn.execute(update(b).where(b.c.id == batch_id).values(values))
+    queued = (b.c.id == batch_id) & (b.c.status == Batch.QUEUED.value)
+    tx.conn.execute(update(b).where(queued).values(status=Batch.PROCESSING.value))
