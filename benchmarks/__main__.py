@@ -2,13 +2,15 @@
 
 import argparse
 
-from benchmarks import smtp
+from benchmarks import offload, smtp
 
 
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    smtp.add_command(parser.add_subparsers(required=True, metavar="NAME"))
+    commands = parser.add_subparsers(required=True, metavar="NAME")
+    for benchmark in (smtp, offload):
+        benchmark.add_command(commands)
     options = parser.parse_args()
     options.run(options)
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errors import SidecarError
+from sidecar.fallback import Fallback
 from sidecar.handover import AtOnce, Desk, Handover, Later
-from sidecar.jobs import Source, release
+from sidecar.jobs import Source
 from sidecar.lifecycle import Recipient
 from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
@@ -27,7 +28,6 @@ from sidecar.settings import Settings
 from sidecar.store import asks, queue
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database
-from sidecar.store.jobs import unfinished_jobs
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Dispatcher:
         self._lanes: dict[Route, Lane] = {}
         self._breakers: dict[tuple[int, str], Breaker] = {}
         self._interrupted: set[int] = set()
-        self._fallen_back: set[int] = set()
+        self._fallback = Fallback(database, lease, sources)
         self._stop = threading.Event()
         self._view: View | None = None
 
@@ -279,7 +279,8 @@ class Dispatcher:
         batch = lane.holding[submission.batch_id]
         breaker = self.breaker(batch.company_id, lane.route.provider)
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
-            breaker.accept()
+            if submission.verdict is Verdict.ACCEPTED:
+                breaker.accept()
             self._way(connector).accept(batch, submission)
         else:
             reason = f"{submission.code} {submission.reason}".strip()
@@ -295,42 +296,10 @@ class Dispatcher:
             lane.diverted.pop(batch_id, None)
 
     def _fall_back(self, view: View) -> None:
-        """What becomes of mail whose provider has been down too long, as its company says."""
+        """Mail whose provider has been down too long goes as its company says."""
         now = time.monotonic()
         with self._lock:
-            down = [
-                key for key, b in self._breakers.items() if b.down_for(now) > self._give_up_after
-            ]
-        for company_id, provider in down:
-            fallback = view.companies.get(company_id).fallback
-            if fallback == "moodle":
-                self._hand_back(company_id)
-            elif fallback == "smtp" and provider != "smtp":
-                self._send_by_smtp(company_id, provider)
-
-    def _hand_back(self, company_id: int) -> None:
-        with self._database.read() as conn:
-            job_ids = unfinished_jobs(conn, self._database, company_id, roots_only=True)
-        for job_id in job_ids:
-            if job_id in self._fallen_back:
-                continue
-            with self._database.write(self._lease.token) as tx:
-                returned = release(tx, self._database, job_id, self._sources)
-            self._fallen_back.add(job_id)
-            log.warning(
-                "job %d: %d mails handed back to Moodle, the provider is down for too long",
-                job_id,
-                returned.mails,
-            )
-
-    def _send_by_smtp(self, company_id: int, provider: str) -> None:
-        with self._database.write(self._lease.token) as tx:
-            batch_ids = asks.refused_batches(tx.conn, self._database, company_id, provider)
-            asks.send_by_smtp(tx, self._database, batch_ids)
-        if batch_ids:
-            log.warning(
-                "company %d: %d batches go by SMTP, %s is down for too long",
-                company_id,
-                len(batch_ids),
-                provider,
-            )
+            breakers = list(self._breakers.items())
+        for (company_id, provider), breaker in breakers:
+            if breaker.down_for(now) > self._give_up_after:
+                self._fallback.take(view.companies.get(company_id), provider)

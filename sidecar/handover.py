@@ -143,6 +143,7 @@ class Later:
         with database.write(desk.lease.token) as tx:
             due, now = self._silent_at(batch, tx.now), tx.now
             if not states or not asks.take_batch(tx, database, batch, key, connector.name, due):
+                self._forget(batch.id)
                 return None
         with database.read() as conn:
             waiting = queue.waiting_mails(conn, database, batch.id, states)
@@ -154,9 +155,13 @@ class Later:
         if not mails:
             self._nothing_left(batch)
             return None
-        self._asked[batch.id] = frozenset(askable & {mail.id for mail in mails})
         with database.write(desk.lease.token) as tx:
-            asks.mark_asked(tx, database, self._asked[batch.id])
+            leaving, new = asks.mark_asked(tx, database, batch.id, {mail.id for mail in mails})
+        mails = [mail for mail in mails if mail.id in leaving]
+        if not mails:
+            self._nothing_left(batch)
+            return None
+        self._asked[batch.id] = new
         return _ready(batch, key, mails, now)
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:
@@ -175,7 +180,7 @@ class Later:
         """``Handover.refuse``: what left with this ask is where it was before."""
         desk = self._desk
         with desk.database.write(desk.lease.token) as tx:
-            asks.take_back(tx, desk.database, self._asked.get(batch.id, ()))
+            asks.take_back(tx, desk.database, batch.id, self._asked.get(batch.id, ()))
             queue.put_back(tx, desk.database, [batch.id], tx.now + wait, reason)
         self._forget(batch.id)
         desk.recorder.touch([batch.id])
@@ -189,6 +194,8 @@ class Later:
         with desk.database.write(desk.lease.token) as tx:
             due = tx.now + int(self._timeout)
             number = asks.recover_uncertain(tx, desk.database, due, batch_ids)
+        for batch_id in batch_ids or ():
+            self._forget(batch_id)
         if number:
             log.warning("%d batches may have reached their provider: it will say", number)
 

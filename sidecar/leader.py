@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
@@ -120,15 +121,16 @@ class Leader:
             raise Blocked("; ".join(observation.blocked))
         companies = context.companies()
         self._check_lock()
+        tick = partial(self.dispatcher.tick, View(observation.config, companies))
         next_at: float | None = None
         if claim and not self._draining:
             gate = self._gate(observation, companies)
             try:
-                next_at = self.source.poll(observation.config, companies, gate)
+                next_at = self.source.poll(observation.config, companies, gate, tick)
             finally:  # what was claimed goes on, whatever the queue holds
-                self.dispatcher.tick(View(observation.config, companies))
+                tick()
         else:
-            self.dispatcher.tick(View(observation.config, companies))
+            tick()
         return next_at
 
     def take_results(self) -> int:

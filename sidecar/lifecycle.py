@@ -73,6 +73,10 @@ RECIPIENT_SOURCES: Mapping[Recipient, frozenset[Recipient]] = {
 ENDED = frozenset({R.SENT, R.FAILED, R.PERMANENTLY_FAILED, R.UNKNOWN, R.CANCELLED, R.RETURNED})
 """Recipient states in which nothing more happens by itself."""
 
+RECALLED = frozenset({R.PROCESSING, R.RETRY_PENDING, R.CANCELLED})
+"""Recipient states in which a mail may be found that its provider just gave up: the provider's own
+report of it may be faster than we are."""
+
 SUBMITTED = frozenset(
     {R.PROCESSING, R.SENT, R.FAILED, R.RETRY_PENDING, R.PERMANENTLY_FAILED, R.UNKNOWN}
 )

@@ -1,7 +1,7 @@
 """What a batch is when it leaves for a connector, and what comes back. Pure."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.lifecycle import Recipient
 
@@ -30,10 +30,10 @@ class Attachment:
 class Content:
     """What all mails of one queue row share; connectors may cache its encoded form by identity."""
 
-    subject: str
-    html: str
-    text: str
-    attachments: tuple[Attachment, ...] = ()
+    subject: str = field(repr=False)
+    html: str = field(repr=False)
+    text: str = field(repr=False)
+    attachments: tuple[Attachment, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,14 @@ class Applied:
 def apply_result(
     tx: Transaction, database: Database, batch: ReportedBatch, result: BatchResult
 ) -> Applied:
-    """Write what a report says of a batch's mails; repeated or late ones change nothing more."""
+    """Write what a report says of a batch's mails; repeated or late ones change nothing more.
+
+    One that tells of none of them is no news: the batch stays as silent as it was.
+    """
     said = {mail.mail_key: mail for mail in result.recipients}
     known = reports.known_mails(tx, database, batch.id, said)
     changes: list[Change] = []
-    dues: list[int] = []
+    dues: dict[int, int] = {}
     after_all = 0
     for mail_key, mail in known.items():
         change, due = judge(said[mail_key], mail, tx.now)
@@ -49,14 +52,15 @@ def apply_result(
             continue
         changes.append(change)
         if due:
-            dues.append(due)
+            dues[mail.id] = due
         if mail.status in (Recipient.CANCELLED, Recipient.RETURNED):
             after_all += 1
             log.error(
                 "job %d: mail %d was sent although it is %s", batch.job_id, mail.id, mail.status
             )
     reports.apply_changes(tx, database, changes)
-    reports.hear(tx, database, batch.id, min(dues) if dues else None)
+    if known:
+        reports.hear(tx, database, batch.id, min(dues.values(), default=None), dues)
     return Applied(len(changes), len(said) - len(known), after_all)
 
 
@@ -74,7 +78,8 @@ def judge(said: MailResult, mail: KnownMail, now: int) -> tuple[Change, int]:
             due = max(now + ASK_AGAIN[asked - 1], min(said.not_before, now + LATEST))
         else:
             status = Recipient.FAILED
-    return Change(mail.id, status, said.error_code, said.error, said.message_id), due
+    tried = said.status is not MailStatus.DEFERRED
+    return Change(mail.id, status, said.error_code, said.error, said.message_id, tried), due
 
 
 def refresh(database: Database, lease: Lease, batch_ids: Collection[int]) -> None:

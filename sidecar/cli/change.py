@@ -13,6 +13,7 @@ from sidecar.jobs import cancel as cancel_job
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.moodle.people import company_names
 from sidecar.preview import preview
+from sidecar.store import asks
 from sidecar.store import companies as store
 from sidecar.store.companies import COPIES, FALLBACKS, PROVIDERS, SECRETS
 from sidecar.store.jobs import unfinished_jobs
@@ -205,7 +206,8 @@ def adopt(app: App, moved: bool, copy: bool) -> None:
             if copy:
                 store.disable_all(tx, database)
                 for job_id in unfinished_jobs(tx.conn, database):
-                    cancel_job(tx, database, job_id, "this is a copied site")
+                    theirs = {mail.id for mail in asks.at_provider(tx.conn, database, job_id)}
+                    cancel_job(tx, database, job_id, "this is a copied site", theirs)
         context.state_dir.remember(uid)
     finally:
         lease.release()

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.aws_client import (
@@ -22,8 +22,7 @@ from sidecar.mail import Mail, MailBatch
 from sidecar.packing import Packed, pack
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs.literals import QueueAttributeFilterType, QueueAttributeNameType
-    from mypy_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,8 @@ class AwsConnector:
             if self._size is None and time.monotonic() >= self._ask_size_at:
                 self._ask_size_at = time.monotonic() + SIZE_ASKED_AGAIN
                 try:
-                    self._size = _size(self._attributes(self.account.queue_url, [SIZE], tries=1))
+                    found = self._attributes(self.account.queue_url, [SIZE], tries=1)
+                    self._size = min(MAX_BYTES, found[SIZE])
                 except ConnectorError as error:
                     log.warning("the largest message is taken to be %d bytes: %s", MAX_BYTES, error)
             return self._size or MAX_BYTES
@@ -126,25 +126,24 @@ class AwsConnector:
         url = self.account.results_queue_url
         if not url:
             return []
-        answer = self._clients.ask(
+        # What answers is read inside the call: what cannot be read did not come from AWS.
+        return self._clients.ask(
             RESULTS_QUEUE,
-            lambda: self._clients.sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=self._wait
-            ),
+            lambda: [
+                Collected(message["ReceiptHandle"], message["Body"])
+                for message in self._clients.sqs.receive_message(
+                    QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=self._wait
+                ).get("Messages", ())
+            ],
         )
-        return [
-            Collected(message["ReceiptHandle"], message.get("Body", ""))
-            for message in answer.get("Messages", ())
-        ]
 
     def forget(self, receipts: Sequence[str]) -> None:
         """Delete results from the results queue; see ``Connector.forget``."""
         url = self.account.results_queue_url
         for start in range(0, len(receipts) if url else 0, CALL_ENTRIES):
-            part = receipts[start : start + CALL_ENTRIES]
-            failed = self._delete(url, part)
+            failed = self._delete(url, receipts[start : start + CALL_ENTRIES])
             if failed:
-                codes = ", ".join(sorted({str(entry.get("Code")) for entry in failed}))
+                codes = ", ".join(sorted(set(failed)))
                 log.warning("%d results could not be deleted, come again: %s", len(failed), codes)
 
     def revoke(self, mails: Sequence[Revocation]) -> frozenset[str]:
@@ -154,7 +153,7 @@ class AwsConnector:
     def depth(self) -> int | None:
         """The messages in the jobs queue: those that wait, are in work, or are delayed."""
         try:
-            return _depth(self._attributes(self.account.queue_url, DEPTH))
+            return sum(self._attributes(self.account.queue_url, DEPTH).values())
         except ConnectorError as error:
             log.warning("the depth is not known: %s", error)
             return None
@@ -164,7 +163,7 @@ class AwsConnector:
         try:
             found = [self._probe_jobs_queue()]
             if url := self.account.results_queue_url:
-                depth = _depth(self._attributes(url, DEPTH))
+                depth = sum(self._attributes(url, DEPTH).values())
                 found.append(f"{RESULTS_QUEUE}: {depth} messages")
             if self.account.ledger_table:
                 found.append(self._probe_ledger())
@@ -188,51 +187,49 @@ class AwsConnector:
 
     def _probe_jobs_queue(self) -> str:
         attributes = self._attributes(self.account.queue_url, [SIZE, *DEPTH])
+        size = min(MAX_BYTES, attributes.pop(SIZE))
         with self._size_lock:
-            self._size = size = _size(attributes)
-        found = f"{JOBS_QUEUE} in {self.account.region}: {_depth(attributes)} messages"
+            self._size = size
+        found = f"{JOBS_QUEUE} in {self.account.region}: {sum(attributes.values())} messages"
         if size < MAX_BYTES:
             found += f", none larger than {size:,} bytes (its {SIZE}), so batches are smaller"
         return found
 
     def _probe_ledger(self) -> str:
-        name = self.account.ledger_table
-        answer = self._clients.ask(
-            LEDGER, lambda: self._clients.dynamodb.describe_table(TableName=name)
-        )
-        table = answer.get("Table", {})
-        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
-        keys = [(k["AttributeName"], types[k["AttributeName"]]) for k in table["KeySchema"]]
+        status, keys = self._clients.ask(LEDGER, self._describe_ledger)
         if keys != [(KEY, "S")]:
             raise Rejected(f"{LEDGER}: its one key must be {KEY}, of type string", "key")
-        return f"{LEDGER}: {table['TableStatus'].lower()}"
+        return f"{LEDGER}: {status.lower()}"
 
-    def _delete(
-        self, url: str, receipts: Sequence[str]
-    ) -> "Sequence[BatchResultErrorEntryTypeDef]":
-        answer = self._clients.ask(
+    def _describe_ledger(self) -> tuple[str, list[tuple[str, str]]]:
+        """The table's status, and its keys with their types."""
+        name = self.account.ledger_table
+        table = self._clients.dynamodb.describe_table(TableName=name)["Table"]
+        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        keys = [key["AttributeName"] for key in table["KeySchema"]]
+        return table["TableStatus"], [(key, types[key]) for key in keys]
+
+    def _delete(self, url: str, receipts: Sequence[str]) -> list[str]:
+        """The codes of those that could not be deleted."""
+        return self._clients.ask(
             RESULTS_QUEUE,
-            lambda: self._clients.sqs.delete_message_batch(
-                QueueUrl=url,
-                Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
-            ),
+            lambda: [
+                entry["Code"]
+                for entry in self._clients.sqs.delete_message_batch(
+                    QueueUrl=url,
+                    Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
+                ).get("Failed", ())
+            ],
         )
-        return answer.get("Failed", ())
 
     def _attributes(
-        self, url: str, names: "Sequence[QueueAttributeFilterType]", tries: int = QUICK_TRIES
-    ) -> Mapping["QueueAttributeNameType", str]:
+        self, url: str, names: "Sequence[QueueAttributeNameType]", tries: int = QUICK_TRIES
+    ) -> dict[str, int]:
+        """Attributes of a queue that are numbers."""
+
+        def call() -> dict[str, int]:
+            answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+            return {name: int(answer["Attributes"][name]) for name in names}
+
         subject = JOBS_QUEUE if url == self.account.queue_url else RESULTS_QUEUE
-        return self._clients.ask(
-            subject,
-            lambda: self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names),
-            tries,
-        ).get("Attributes", {})
-
-
-def _size(attributes: Mapping["QueueAttributeNameType", str]) -> int:
-    return min(MAX_BYTES, int(attributes.get(SIZE, MAX_BYTES)))
-
-
-def _depth(attributes: Mapping["QueueAttributeNameType", str]) -> int:
-    return sum(int(attributes.get(name, 0)) for name in DEPTH)
+        return self._clients.ask(subject, call, tries)

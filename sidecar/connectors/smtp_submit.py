@@ -75,7 +75,7 @@ class Submit:
         """Work until nothing is left; a Submission a batch, as each is known."""
         self.enlist(1)
         try:
-            while submission := self._results.get():
+            while self._threads and (submission := self._results.get()):
                 yield submission
         finally:
             self._ending.set()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+from sidecar.demo.ses_door import QuietServer
 from sidecar.errors import MessageError
 from sidecar.message import MAX_RESULT_BYTES, RESULT, is_signed, parse_result
 from sidecar.store import inbox
@@ -42,10 +43,13 @@ class CallbackPage:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                status = page.take(self.path, dict(self.headers.items()), self._body())
+                status = page.take(self.path, self._headers(), self._body())
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def _headers(self) -> dict[str, str]:
+                return {name.lower(): value for name, value in self.headers.items()}
 
             def _body(self) -> bytes:
                 length = int(self.headers.get("Content-Length") or 0)
@@ -54,7 +58,7 @@ class CallbackPage:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -66,7 +70,7 @@ class CallbackPage:
         self._thread.join()
 
     def take(self, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
-        """What the page answers to a report."""
+        """What the page answers to a report; the names of ``headers`` are in lower case."""
         if path != PATH:
             return HTTPStatus.NOT_FOUND
         if len(body) > MAX_RESULT_BYTES:
@@ -74,11 +78,11 @@ class CallbackPage:
         try:
             payload = body.decode()
             result = parse_result(payload)
-            signed_at = int(headers.get("X-ManiReports-Timestamp") or "")
+            signed_at = int(headers.get("x-manireports-timestamp") or "")
         except (MessageError, ValueError):
             return HTTPStatus.BAD_REQUEST
-        key = headers.get("X-ManiReports-Key") or ""
-        signature = headers.get("X-ManiReports-Signature") or ""
+        key = headers.get("x-manireports-key") or ""
+        signature = headers.get("x-manireports-signature") or ""
         secret = self._secrets().get(key, "")
         fresh = abs(time.time() - signed_at) <= CLOCK_SECONDS
         if not fresh or not is_signed(RESULT, signed_at, payload, signature, [secret]):

@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import boto3
@@ -11,8 +12,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
 
-from sidecar.demo.lambda_loop import VISIBILITY_SECONDS, Handler, LambdaLoop, load_handler
-from sidecar.demo.ses_door import Refusal, SesDoor
+from sidecar.demo.lambda_loop import VISIBILITY_SECONDS, LambdaLoop, load_handler
+from sidecar.demo.ses_door import SesDoor
 from sidecar.demo.sink import Received
 
 REGION = "eu-west-1"
@@ -43,12 +44,9 @@ class Cloud:
             if hasattr(message, "raw_data")
         ]
 
-    @contextlib.contextmanager
-    def worker(
-        self, site_uid: str, keys: str, callback_url: str, *, repeats: int = 0, functions: int = 2
-    ) -> Iterator[None]:
-        """The real handler at work on the queue. keys: as ``company set`` shows them."""
-        environment = {
+    def worker_environment(self, site_uid: str, keys: str, callback_url: str) -> dict[str, str]:
+        """What the worker is configured by. keys: as ``company set`` shows them."""
+        return {
             "TABLE": TABLE,
             "SITE_UID": site_uid,
             "KEYS": keys,
@@ -56,9 +54,14 @@ class Cloud:
             "RESULTS_QUEUE_URL": self.results_queue_url,
             "CALLBACK_URL": callback_url,
         }
-        with changed_environment(environment):
-            handler: Handler = load_handler().handler
-            loop = LambdaLoop(self.queue_url, handler, functions=functions, repeats=repeats)
+
+    @contextlib.contextmanager
+    def worker(
+        self, site_uid: str, keys: str, callback_url: str, *, repeats: int = 0, functions: int = 2
+    ) -> Iterator[None]:
+        """The real handler at work on the queue."""
+        with changed_environment(self.worker_environment(site_uid, keys, callback_url)):
+            loop = LambdaLoop(self.queue_url, load_handler, functions=functions, repeats=repeats)
             try:
                 yield
             finally:
@@ -81,14 +84,14 @@ def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cloud(sender_domain: str, refusals: Mapping[str, Refusal]) -> Iterator[Cloud]:
-    """An AWS with a jobs queue, a results queue, a ledger and a verified domain."""
+def cloud(*senders: str) -> Iterator[Cloud]:
+    """An AWS with a jobs queue, a results queue, a ledger; it may send as ``senders``: domains."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it prints every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
-    door = SesDoor(endpoint, refusals)
+    door = SesDoor(endpoint, {})
     environment = {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_SESV2": door.url,
@@ -98,13 +101,15 @@ def cloud(sender_domain: str, refusals: Mapping[str, Refusal]) -> Iterator[Cloud
     }
     try:
         with changed_environment(environment):
-            yield _furnished(endpoint, door, sender_domain)
+            yield _furnished(endpoint, door, senders)
     finally:
         door.close()
         server.stop()
 
 
-def _furnished(endpoint: str, door: SesDoor, sender_domain: str) -> Cloud:
+def _furnished(endpoint: str, door: SesDoor, senders: Iterable[str]) -> Cloud:
+    reset = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")  # noqa: S310
+    urllib.request.urlopen(reset).close()  # noqa: S310 - moto keeps one state a process
     sqs = boto3.client("sqs")
     jobs = sqs.create_queue(
         QueueName="manireports-jobs", Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
@@ -116,5 +121,7 @@ def _furnished(endpoint: str, door: SesDoor, sender_domain: str) -> Cloud:
         AttributeDefinitions=[{"AttributeName": "batch_key", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    boto3.client("sesv2", endpoint_url=endpoint).create_email_identity(EmailIdentity=sender_domain)
+    ses = boto3.client("sesv2", endpoint_url=endpoint)
+    for sender in senders:
+        ses.create_email_identity(EmailIdentity=sender)
     return Cloud(endpoint, jobs, results, door)

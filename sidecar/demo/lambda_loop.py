@@ -5,13 +5,13 @@ names comes again when it becomes visible, and an exception leaves everything in
 """
 
 import importlib.util
+import itertools
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -30,6 +30,8 @@ FUNCTION_SECONDS = 120
 VISIBILITY_SECONDS = 30
 """Of the queue; short, so that a killed invocation is made good soon."""
 
+_copies = itertools.count()
+
 Event = Mapping[str, Any]
 Handler = Callable[[Event, Any], Mapping[str, list[Mapping[str, str]]]]
 
@@ -45,29 +47,41 @@ class Context:
         return max(0, int((self._end - time.monotonic()) * 1000))
 
 
-def load_handler() -> ModuleType:
-    """The worker's module; raises SidecarError where the source tree is not at hand."""
+def load_handler() -> Handler:
+    """The worker, with clients of its own; raises SidecarError without the source tree."""
     if not HANDLER.is_file():
         raise SidecarError(f"{HANDLER} is missing: the AWS demo runs from a source checkout")
-    spec = importlib.util.spec_from_file_location("lambda_handler", HANDLER)
+    spec = importlib.util.spec_from_file_location(f"lambda_handler_{next(_copies)}", HANDLER)
     if spec is None or spec.loader is None:
         raise SidecarError(f"{HANDLER} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["lambda_handler"] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    made: Handler = module.handler
+    return made
 
 
 class LambdaLoop:
-    """Functions at work until closed. repeats: so many messages are delivered once more."""
+    """Functions at work until closed; ``handler`` makes one for each, as Lambda does.
+
+    repeats: so many messages are delivered once more.
+    visibility: seconds after which a message comes again of which nobody was told.
+    """
 
     def __init__(
-        self, queue_url: str, handler: Handler, *, functions: int = 2, repeats: int = 0
+        self,
+        queue_url: str,
+        handler: Callable[[], Handler],
+        *,
+        functions: int = 2,
+        repeats: int = 0,
+        visibility: int = VISIBILITY_SECONDS,
     ) -> None:
         self._sqs: SQSClient = boto3.client("sqs")
         self._queue_url = queue_url
         self._handler = handler
         self._repeats = repeats
+        self._visibility = visibility
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads = [
@@ -84,10 +98,11 @@ class LambdaLoop:
             thread.join()
 
     def _run(self) -> None:
+        handler = self._handler()
         while not self._stop.is_set():
             try:
                 for message in self._receive():
-                    self._invoke(message)
+                    self._invoke(handler, message)
             except (BotoCoreError, ClientError) as error:
                 if not self._stop.wait(0.5):
                     log.warning("the jobs queue does not answer: %s", error)
@@ -97,11 +112,11 @@ class LambdaLoop:
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=1,
             WaitTimeSeconds=1,
-            VisibilityTimeout=VISIBILITY_SECONDS,
+            VisibilityTimeout=self._visibility,
             MessageSystemAttributeNames=["All"],
         ).get("Messages", [])
 
-    def _invoke(self, message: "MessageTypeDef") -> None:
+    def _invoke(self, handler: Handler, message: "MessageTypeDef") -> None:
         record = {
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
@@ -111,11 +126,11 @@ class LambdaLoop:
             "eventSource": "aws:sqs",
         }
         with self._lock:
-            deliveries = 2 if self._repeats > 0 else 1
-            self._repeats -= 1
-        for _ in range(deliveries):
+            again = self._repeats > 0
+            self._repeats -= again
+        for _ in range(1 + again):
             try:
-                answer = self._handler({"Records": [record]}, Context())
+                answer = handler({"Records": [record]}, Context())
             except Exception:
                 log.exception("the function failed: the message comes again")
                 return

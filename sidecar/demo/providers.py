@@ -137,5 +137,5 @@ def provider(name: str, sender_domain: str) -> Iterator[Provider]:
         with Sink() as sink:
             yield SmtpProvider(sink)
     else:
-        with cloud(sender_domain, {}) as aws:
+        with cloud(sender_domain) as aws:
             yield AwsProvider(aws)

@@ -11,6 +11,15 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 
+class QuietServer(http.server.ThreadingHTTPServer):
+    """A client that hangs up is not news here."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """See above."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """An error of SES v2 for one address. times: how often; 0: always."""
@@ -56,8 +65,7 @@ class SesDoor:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

@@ -35,10 +35,9 @@ class Vault:
         """
         if not text:
             return ""
-        path = key_path(self._root(), self._secretdataroot)
-        if not path.exists():
-            make_key(path)
-        return encrypt(text, read_key(self._root(), self._secretdataroot))
+        root, secret_root = self._root(), self._secretdataroot
+        make_key(key_path(root, secret_root))
+        return encrypt(text, read_key(root, secret_root))
 
     def _root(self) -> Path:
         if self._dataroot is None:
@@ -61,12 +60,16 @@ def make_key(path: Path) -> None:
         there = next(parent for parent in path.parents if parent.exists())
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(SecretBox.KEY_SIZE))
-        if os.geteuid() == 0:
-            owner = there.stat()
-            for made in (path, *(p for p in path.parents if there in p.parents)):
-                os.chown(made, owner.st_uid, owner.st_gid)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(SecretBox.KEY_SIZE))
+            if os.geteuid() == 0:
+                owner = there.stat()
+                for made in (path, *(p for p in path.parents if there in p.parents)):
+                    os.chown(made, owner.st_uid, owner.st_gid)
+        except OSError:
+            path.unlink()  # half a key would stay for ever, and Moodle could not use it either
+            raise
     except FileExistsError:
         return
     except OSError as error:

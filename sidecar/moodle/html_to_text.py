@@ -146,6 +146,8 @@ def _plain(source: str) -> str:
 
 
 def _unescaped(source: str) -> str:
+    if "&" not in source:
+        return source
     # html.unescape alone would also turn the start of an unknown name: "&notX;" into "¬X;".
     return _ENTITY.sub(
         lambda found: html5.get(f"{found[1]};", found[0]) if found[1] else html.unescape(found[0]),
@@ -162,14 +164,13 @@ def _url(attributes: str) -> str:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    if width <= 0 or len(line) <= width:
-        return [line]
-    lines = []
-    current, *words = line.split(" ")
-    for word in words:
-        if len(current) + 1 + len(word) > width:
-            lines.append(current)
-            current = word
-        else:
-            current += " " + word
-    return [*lines, current]
+    lines, start = [], 0
+    while 0 < width < len(line) - start:
+        cut = line.rfind(" ", start, start + width + 1)
+        if cut < 0:
+            cut = line.find(" ", start + width)
+        if cut < 0:
+            break
+        lines.append(line[start:cut])
+        start = cut + 1
+    return [*lines, line[start:]]

@@ -83,10 +83,13 @@ class IomadMail:
         self.settled = False
         """Whether the whole queue was looked at and nothing of it is left to claim now."""
 
-    def poll(self, config: MoodleConfig, companies: Companies, gate: Gate) -> float | None:
-        """Look, and claim what is ripe.
+    def poll(
+        self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
+    ) -> float | None:
+        """Look, and claim what is ripe; ``claimed`` is called after each chunk.
 
-        Returns the monotonic time at which more will be ripe; raises DatabaseError.
+        Returns the monotonic time at which more will be ripe; raises DatabaseError, and what
+        ``claimed`` raises.
         """
         claiming = frozenset(company.company_id for company in companies if company.claims)
         if claiming - self._claiming:
@@ -103,7 +106,7 @@ class IomadMail:
                     self.peek.verify(conn, plan.claims[group])
             plan = self._plan(companies, gate, jobs, now)
         if plan.claims and time.monotonic() >= self._free_until:
-            self._drain(plan, config, companies)
+            self._drain(plan, config, companies, claimed)
         self._close_quiet(jobs, now)
         self._show_left(plan)
         self.settled = self.peek.walked and not plan.claims
@@ -135,7 +138,13 @@ class IomadMail:
         plan.left.update(held)
         return plan
 
-    def _drain(self, plan: Plan, config: MoodleConfig, companies: Companies) -> None:
+    def _drain(
+        self,
+        plan: Plan,
+        config: MoodleConfig,
+        companies: Companies,
+        claimed: Callable[[], None],
+    ) -> None:
         """Claim chunk after chunk while the lock is ours."""
         started = time.monotonic()
         with translated(), self._database.connection_for_writing() as conn:
@@ -150,6 +159,7 @@ class IomadMail:
                                 return
                             chunk = ids[start : start + CHUNK]
                             self._chunk_or_rows(conn, group, chunk, config, companies)
+                            claimed()
             except LockBusyError as busy:
                 self._metrics.lock_busy.inc()
                 log.info("nothing more is claimed now: %s", busy)

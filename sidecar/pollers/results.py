@@ -18,6 +18,7 @@ from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
 from sidecar.recorder import Recorder
 from sidecar.routes import Routes
+from sidecar.settle import Applied
 from sidecar.store import inbox, reports
 from sidecar.store.companies import CallbackKey, Companies
 from sidecar.store.database import Database, Transaction
@@ -30,6 +31,9 @@ PAGE = 50
 """Deliveries that one transaction settles."""
 
 MALFORMED, OTHER_SITE = "malformed", "other_site"
+
+PURGE_SECONDS = 600.0
+"""Pause between looks for deliveries that are old enough to be forgotten."""
 
 TROUBLE_SECONDS = 30.0
 """How long a results queue is left alone that could not be read."""
@@ -56,6 +60,8 @@ class Results:
         self._metrics = metrics
         self._site_uid = site_uid
         self._quiet_until: dict[Connector, float] = {}
+        self._waits: dict[int, str] = {}
+        self._purge_at = 0.0
 
     def poll(self, companies: Companies) -> int:
         """Take in what providers have, settle what waits; returns how many deliveries that were.
@@ -67,6 +73,7 @@ class Results:
         while page := inbox.waiting(self._database, last, PAGE):
             moved += self._settle(page, companies, keys)
             last = page[-1].id
+        self._purge()
         return moved
 
     def _collect(self, companies: Companies, keys: "_Keys") -> int:
@@ -76,9 +83,9 @@ class Results:
             if time.monotonic() < self._quiet_until.get(connector, 0.0):
                 continue
             try:
-                while found := connector.collect():
-                    connector.forget(self._take_in(found, keys))
-                    number += len(found)
+                while done := self._take_in(connector.collect(), keys):
+                    connector.forget(done)
+                    number += len(done)
             except ConnectorError as error:
                 self._quiet_until[connector] = time.monotonic() + TROUBLE_SECONDS
                 log.warning("the results queue cannot be read: %s", error)
@@ -102,9 +109,10 @@ class Results:
             else:
                 deliveries.append(delivery)
             done.append(message.receipt)
-        with self._database.write(self._lease.token) as tx:
-            new = inbox.store(tx, self._database, deliveries)
-        self._metrics.results.labels("seen_before").inc(len(deliveries) - new)
+        if deliveries:
+            with self._database.write(self._lease.token) as tx:
+                new = inbox.store(tx, self._database, deliveries)
+            self._metrics.results.labels("seen_before").inc(len(deliveries) - new)
         return done
 
     def _open(self, body: str, keys: "_Keys") -> Delivery:
@@ -126,18 +134,21 @@ class Results:
     def _settle(self, page: Collection[Delivery], companies: Companies, keys: "_Keys") -> int:
         """Settle a page of the inbox; returns how many deliveries are done with."""
         touched: set[int] = set()
+        waits = {delivery.id: self._waits.pop(delivery.id, "") for delivery in page}
         outcomes: Counter[str] = Counter()
         with self._database.write(self._lease.token) as tx:
             for delivery in page:
                 try:
-                    batch, changed = self._apply(tx, delivery, companies, keys)
+                    batch, applied = self._apply(tx, delivery, companies, keys)
                     touched.add(batch)
-                    outcome = "applied" if changed else "nothing_new"
+                    outcome = _outcome(applied)
                 except _RefusedError as refused:
                     log.warning("result %d is refused: %s", delivery.id, refused)
                     outcome = refused.outcome
                 except EncryptionError as error:
-                    log.warning("result %d waits: %s", delivery.id, error)
+                    if waits[delivery.id] != str(error):
+                        log.warning("result %d waits: %s", delivery.id, error)
+                    self._waits[delivery.id] = str(error)
                     continue
                 inbox.mark_processed(tx, self._database, [delivery.id], outcome)
                 outcomes[outcome] += 1
@@ -148,8 +159,8 @@ class Results:
 
     def _apply(
         self, tx: Transaction, delivery: Delivery, companies: Companies, keys: "_Keys"
-    ) -> tuple[int, int]:
-        """The batch that a delivery concerns, and how many of its mails that changed.
+    ) -> tuple[int, Applied]:
+        """The batch that a delivery concerns, and what it did.
 
         Raises _RefusedError; EncryptionError when its key cannot be read now.
         """
@@ -168,7 +179,21 @@ class Results:
             raise _RefusedError("other_company")
         for text in result.errors:
             log.warning("job %d batch %d: the worker says: %s", batch.job_id, batch.id, text)
-        return batch.id, settle.apply_result(tx, self._database, batch, result).changed
+        return batch.id, settle.apply_result(tx, self._database, batch, result)
+
+    def _purge(self) -> None:
+        if time.monotonic() < self._purge_at:
+            return
+        with self._database.write(self._lease.token) as tx:
+            gone = inbox.purge(tx, self._database)
+        if not gone:
+            self._purge_at = time.monotonic() + PURGE_SECONDS
+
+
+def _outcome(applied: Applied) -> str:
+    if applied.after_all:
+        return "sent_after_all"
+    return "applied" if applied.changed else "nothing_new"
 
 
 class _RefusedError(SidecarError):

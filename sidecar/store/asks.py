@@ -4,9 +4,9 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
-from sidecar.lifecycle import Batch, Recipient
+from sidecar.lifecycle import RECALLED, Batch, Recipient
 from sidecar.store.database import Database, Transaction, new_id
 from sidecar.store.queue import DueBatch
 
@@ -39,20 +39,41 @@ def take_batch(
     )
 
 
-def mark_asked(tx: Transaction, database: Database, mail_ids: Collection[int]) -> None:
-    """These mails leave with the ask that begins."""
+def mark_asked(
+    tx: Transaction, database: Database, batch_id: int, mail_ids: Collection[int]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """These mails of a batch leave with the ask that begins, those that still may.
+
+    Returns all that may, by id, and those among them that the provider does not have already. What
+    was cancelled, handed back or moved to another batch since it was read is in neither.
+    """
     r = database.tables.recipients
+    here = (r.c.batch_id == batch_id) & r.c.id.in_(list(mail_ids))
+    states = (*ASKABLE, Recipient.PROCESSING.value)
+    query = select(r.c.id, r.c.status).where(here, r.c.status.in_(states)).with_for_update()
+    found = {row.id: row.status for row in tx.conn.execute(query)}
+    new = frozenset(mail_id for mail_id, status in found.items() if status in ASKABLE)
     tx.conn.execute(
         update(r)
-        .where(r.c.id.in_(list(mail_ids)), r.c.status.in_(ASKABLE))
+        .where(r.c.id.in_(new))
         .values(status=Recipient.PROCESSING.value, tries=r.c.tries + 1, timemodified=tx.now)
     )
+    return frozenset(found), new
 
 
 def accept(tx: Transaction, database: Database, batch_id: int, provider_id: str, due: int) -> None:
-    """The provider has the batch, or may have it."""
-    b = database.tables.batches
+    """The provider has the batch, or may have it.
+
+    due: when it counts as silent, Unix seconds. A result that was faster stands.
+    """
+    b, r = database.tables.batches, database.tables.recipients
     mine = b.c.id == batch_id
+    waits = (
+        select(r.c.id)
+        .where(r.c.batch_id == batch_id, r.c.status == Recipient.RETRY_PENDING.value)
+        .exists()
+    )
+    earlier = waits & (b.c.next_attempt_at < due)
     tx.conn.execute(
         update(b)
         .where(mine, b.c.status == Batch.SUBMITTING.value)
@@ -64,18 +85,21 @@ def accept(tx: Transaction, database: Database, batch_id: int, provider_id: str,
         .values(
             queue_message_id=provider_id[:255] or b.c.queue_message_id,
             queued_at=tx.now,
-            next_attempt_at=due,
+            next_attempt_at=case((earlier, b.c.next_attempt_at), else_=due),
             error_message=None,
         )
     )
 
 
-def take_back(tx: Transaction, database: Database, mail_ids: Collection[int]) -> None:
-    """The provider definitely refused the ask by which these mails left."""
+def take_back(
+    tx: Transaction, database: Database, batch_id: int, mail_ids: Collection[int]
+) -> None:
+    """The provider definitely refused the ask by which these mails of a batch left."""
     r = database.tables.recipients
+    here = (r.c.batch_id == batch_id) & r.c.id.in_(list(mail_ids))
     tx.conn.execute(
         update(r)
-        .where(r.c.id.in_(list(mail_ids)), r.c.status == Recipient.PROCESSING.value)
+        .where(here, r.c.status == Recipient.PROCESSING.value)
         .values(status=Recipient.PENDING.value, tries=r.c.tries - 1, timemodified=tx.now)
     )
 
@@ -85,15 +109,12 @@ def recover_uncertain(
 ) -> int:
     """Batches that were being handed over when a process ended; returns how many may be out.
 
-    With a mail marked as asked, the provider may have the batch: that counts as accepted. Without
-    one, nothing left yet. batch_ids: only these; None: all, on taking the lease.
+    With a mail that was ever asked for, the provider may have the batch, or has even told of it:
+    that counts as accepted. Without one, nothing left yet. batch_ids: only these; None: all, on
+    taking the lease.
     """
     b, r = database.tables.batches, database.tables.recipients
-    asked = (
-        select(r.c.id)
-        .where(r.c.batch_id == b.c.id, r.c.status == Recipient.PROCESSING.value)
-        .exists()
-    )
+    asked = select(r.c.id).where(r.c.batch_id == b.c.id, r.c.tries > 0).exists()
     caught = (b.c.status == Batch.SUBMITTING.value) & (b.c.provider != "smtp")
     if batch_ids is not None:
         caught &= b.c.id.in_(list(batch_ids))
@@ -109,14 +130,18 @@ def recover_uncertain(
 
 
 def has_passed(conn: Connection, database: Database, batch: DueBatch) -> bool:
-    """Whether the provider has told of a batch of the company that it got after this one."""
+    """Whether the provider has told of a batch of the company that it got after this one.
+
+    Only of one that it got for the first time then: what it tells of an older one may be of before.
+    """
     b, jobs = database.tables.batches, database.tables.jobs
     query = (
         select(b.c.id)
         .join(jobs, jobs.c.id == b.c.job_id)
         .where(
             jobs.c.company_id == batch.company_id,
-            b.c.queued_at > (batch.queued_at or 0),
+            b.c.provider == batch.provider,
+            b.c.first_issued_at > (batch.queued_at or 0),
             b.c.sent_count + b.c.failed_count > 0,
         )
         .limit(1)
@@ -222,7 +247,7 @@ class MailThere:
 
 
 def at_provider(conn: Connection, database: Database, job_id: int) -> list[MailThere]:
-    """The mails of a job that a provider has and of which it said nothing yet."""
+    """The mails of a job that a provider has, or is getting, and of which it said nothing yet."""
     b, r = database.tables.batches, database.tables.recipients
     query = (
         select(r.c.id, b.c.provider, r.c.mail_key, b.c.batch_key, r.c.recipient_data)
@@ -231,7 +256,7 @@ def at_provider(conn: Connection, database: Database, job_id: int) -> list[MailT
             r.c.job_id == job_id,
             r.c.status == Recipient.PROCESSING.value,
             b.c.provider != "smtp",
-            b.c.status.in_((Batch.QUEUED.value, Batch.PROCESSING.value)),
+            b.c.status.in_((Batch.SUBMITTING.value, Batch.QUEUED.value, Batch.PROCESSING.value)),
         )
     )
     found = []
@@ -252,7 +277,7 @@ def at_provider(conn: Connection, database: Database, job_id: int) -> list[MailT
 def reroute(tx: Transaction, database: Database, mail_ids: Collection[int], provider: str) -> None:
     """Mails that were taken back from a provider go another way, in batches of their own."""
     b, r = database.tables.batches, database.tables.recipients
-    there = (r.c.id.in_(list(mail_ids))) & (r.c.status == Recipient.PROCESSING.value)
+    there = r.c.id.in_(list(mail_ids)) & r.c.status.in_([state.value for state in RECALLED])
     by_batch: dict[int, list[int]] = {}
     for row in tx.conn.execute(select(r.c.id, r.c.batch_id).where(there)):
         by_batch.setdefault(row.batch_id, []).append(row.id)

@@ -129,8 +129,11 @@ def _merge(row: RowMapping, default: Company) -> Company:
         if each.name in own:
             continue
         value = row[each.name]
+        # A key of its own has a past of its own: none of another company's keys is valid beside it.
+        keeps = row["callback_key"] and each.name.startswith("callback_")
         # Zero is a choice, an empty text is none.
-        own[each.name] = getattr(default, each.name) if value in (None, "") else value
+        unset = each.default if keeps else getattr(default, each.name)
+        own[each.name] = unset if value in (None, "") else value
     return Company(**own)
 
 

@@ -1,5 +1,7 @@
 """The one way to the site's database: short reads, and writes that the lease guards."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.errors import DatabaseError, LeaseLostError, SchemaMissingError
@@ -33,6 +35,9 @@ IDLE_SECONDS = 15
 """How long the server bears a transaction of ours in which nothing happens, before it rolls it
 back: a process that is frozen inside one must not keep the lease row locked from the next leader.
 MySQL knows only a limit for every idle connection (``wait_timeout``)."""
+
+RESTED_SECONDS = 1.0
+"""After so long a pooled connection is asked whether it still lives, before it is used."""
 
 FAMILIES = ("mysql", "mariadb", "sqlite")
 
@@ -152,8 +157,8 @@ def _mariadb(url: URL) -> Engine:
     engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_recycle=300,
+        pool_reset_on_return=None,
         pool_size=5,
         max_overflow=15,
         pool_timeout=30,
@@ -172,6 +177,19 @@ def _mariadb(url: URL) -> Engine:
         limit = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"SET SESSION {limit} = {IDLE_SECONDS}")
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: Any, record: Any) -> None:
+        record.info["resting_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: Any, record: Any, _proxy: object) -> None:
+        """Ask a connection that has rested whether it still lives; one just used surely does."""
+        if time.monotonic() - record.info.get("resting_since", math.inf) > RESTED_SECONDS:
+            try:
+                connection.ping()
+            except connection.Error as error:
+                raise DisconnectionError from error
 
     return engine
 

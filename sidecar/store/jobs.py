@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
 
-from sidecar.lifecycle import BATCH_ENDED, Recipient
+from sidecar.lifecycle import BATCH_ENDED, RECALLED, Recipient
 from sidecar.store.database import Database, Transaction
 
 WAITING = (Recipient.PENDING.value, Recipient.RETRY_PENDING.value)
+_RECALLED = [state.value for state in RECALLED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def end_waiting(
 ) -> int:
     """Every mail of a job that waits, or was recalled, gets this final state; returns how many."""
     r = database.tables.recipients
-    taken_back = r.c.id.in_(list(recalled)) & (r.c.status == Recipient.PROCESSING.value)
+    taken_back = r.c.id.in_(list(recalled)) & r.c.status.in_(_RECALLED)
     return tx.conn.execute(
         update(r)
         .where(r.c.job_id == job_id, r.c.status.in_(WAITING) | taken_back)
@@ -216,7 +217,7 @@ def returnable_rows(
     rows: dict[int, tuple[int, int]] = {}
     for row in tx.conn.execute(query):
         rows[row.source_id] = (row.created_at, row.source_stamp)
-        taken_back = row.id in recalled and row.status == Recipient.PROCESSING.value
+        taken_back = row.id in recalled and row.status in RECALLED
         if not taken_back and (row.status != Recipient.PENDING.value or row.tries):
             touched.add(row.source_id)
     found: dict[int, dict[int, int]] = defaultdict(dict)
@@ -286,7 +287,7 @@ def mark_returned(
     if not source_ids:
         return 0
     r = database.tables.recipients
-    taken_back = r.c.id.in_(list(recalled)) & (r.c.status == Recipient.PROCESSING.value)
+    taken_back = r.c.id.in_(list(recalled)) & r.c.status.in_(_RECALLED)
     return tx.conn.execute(
         update(r)
         .where(

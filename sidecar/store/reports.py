@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, func, select, update
 
-from sidecar.lifecycle import Batch, Recipient
+from sidecar.lifecycle import ENDED, Batch, Recipient
 from sidecar.store.database import Database, Transaction
 
 
@@ -29,13 +29,14 @@ class KnownMail:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a report makes of one mail."""
+    """What a report makes of one mail. tried: whether the ask counts as a try of it."""
 
     mail_id: int
     status: Recipient
     code: str = ""
     error: str = ""
     message_id: str = ""
+    tried: bool = True
 
 
 def find_batch(tx: Transaction, database: Database, batch_key: str) -> ReportedBatch | None:
@@ -82,38 +83,52 @@ def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]
             values["message_id"] = case(message_ids, value=r.c.id, else_=r.c.message_id)
         ids = [change.mail_id for change in sent]
         tx.conn.execute(update(r).where(r.c.id.in_(ids)).values(values))
-    for (status, code, error), ids in _by_fate(changes).items():
-        tx.conn.execute(
-            update(r)
-            .where(r.c.id.in_(ids))
-            .values(
-                status=status.value,
-                error_code=code[:50],
-                error_message=error or None,
-                timemodified=tx.now,
-            )
-        )
+    for (status, code, error, tried), ids in _by_fate(changes).items():
+        values = {
+            "status": status.value,
+            "error_code": code[:50],
+            "error_message": error or None,
+            "timemodified": tx.now,
+        }
+        if not tried:  # one stays: the mail was with a provider, its row never goes back
+            values["tries"] = case((r.c.tries > 1, r.c.tries - 1), else_=r.c.tries)
+        tx.conn.execute(update(r).where(r.c.id.in_(ids)).values(values))
 
 
-def _by_fate(changes: Iterable[Change]) -> Mapping[tuple[Recipient, str, str], list[int]]:
-    fates: dict[tuple[Recipient, str, str], list[int]] = {}
+Fate = tuple[Recipient, str, str, bool]
+
+
+def _by_fate(changes: Iterable[Change]) -> Mapping[Fate, list[int]]:
+    fates: dict[Fate, list[int]] = {}
     for change in changes:
         if change.status is not Recipient.SENT:
-            fates.setdefault((change.status, change.code, change.error), []).append(change.mail_id)
+            fate = (change.status, change.code, change.error, change.tried)
+            fates.setdefault(fate, []).append(change.mail_id)
     return fates
 
 
-def hear(tx: Transaction, database: Database, batch_id: int, due: int | None) -> None:
+def hear(
+    tx: Transaction,
+    database: Database,
+    batch_id: int,
+    due: int | None,
+    waiting: Collection[int] = (),
+) -> None:
     """The provider spoke of the batch. due: when to ask again for some of it, Unix seconds.
 
-    While it still has mails of the batch, it may fall silent before ``due``.
+    waiting: the mails, by id, to ask for then. While the provider still has others, it may fall
+    silent before; and others may be due before.
     """
     b, r = database.tables.batches, database.tables.recipients
     values: dict[str, object] = {"silent_asks": 0}
     if due is not None:
         has_more = (
             select(r.c.id)
-            .where(r.c.batch_id == batch_id, r.c.status == Recipient.PROCESSING.value)
+            .where(
+                r.c.batch_id == batch_id,
+                r.c.status.not_in([state.value for state in ENDED]),
+                r.c.id.not_in(list(waiting)),
+            )
             .exists()
         )
         earlier = has_more & (b.c.next_attempt_at < due)

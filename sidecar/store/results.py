@@ -160,8 +160,8 @@ def refresh_batches(tx: Transaction, database: Database, batch_ids: Collection[i
 def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]) -> set[int]:
     """Mails that were asked for again settle those that they repeat; returns the latter's batches.
 
-    Only from ``failed`` to ``sent`` or ``permanently_failed``: a repetition that fails too leaves
-    its root as it is.
+    Those are the mail that was captured and every earlier repetition of it, where it failed. Only
+    ``sent`` and ``permanently_failed`` settle: a repetition that fails too changes nothing.
     """
     b, jobs, r = database.tables.batches, database.tables.jobs, database.tables.recipients
     repeating = list(
@@ -173,31 +173,27 @@ def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]
     )
     if not repeating:
         return set()
-    root = r.alias("root")
-    settled = (Recipient.SENT.value, Recipient.PERMANENTLY_FAILED.value)
-    query = (
-        select(
-            root.c.id,
-            root.c.batch_id,
-            r.c.status,
-            r.c.sent_at,
-            r.c.message_id,
-            r.c.error_code,
-            r.c.error_message,
-        )
-        .join(root, root.c.id == r.c.retry_of)
-        .where(
-            r.c.batch_id.in_(repeating),
-            r.c.status.in_(settled),
-            root.c.status != Recipient.SENT.value,
-            root.c.status != r.c.status,
-        )
-    )
+    again = r.alias("again")
+    failed = (Recipient.FAILED.value, Recipient.PERMANENTLY_FAILED.value)
+    settled = (Recipient.PERMANENTLY_FAILED.value, Recipient.SENT.value)
+    told = [again.c[name] for name in _SHARED]
     touched = set()
-    for row in tx.conn.execute(query).all():
-        values = {name: row._mapping[name] for name in _SHARED} | {"timemodified": tx.now}
-        tx.conn.execute(update(r).where(r.c.id == row.id).values(values))
-        touched.add(int(row.batch_id))
+    for status in settled:  # in this order: what was sent at last was sent
+        for same_mail in (r.c.id == again.c.retry_of, r.c.retry_of == again.c.retry_of):
+            query = (
+                select(r.c.id, r.c.batch_id, *told)
+                .join(again, same_mail & (again.c.id > r.c.id))
+                .where(
+                    again.c.batch_id.in_(repeating),
+                    again.c.status == status,
+                    r.c.status.in_(failed),
+                    r.c.status != status,
+                )
+            )
+            for row in tx.conn.execute(query).all():
+                values = {name: row._mapping[name] for name in _SHARED} | {"timemodified": tx.now}
+                tx.conn.execute(update(r).where(r.c.id == row.id).values(values))
+                touched.add(int(row.batch_id))
     return touched
 
 
@@ -211,9 +207,17 @@ def failed_count(counts: Mapping[Recipient, int]) -> int:
 
 
 def refresh_jobs(tx: Transaction, database: Database, job_ids: Iterable[int]) -> None:
-    """Recompute counters and states of jobs from their batches, under each job's row lock."""
+    """Recompute counters and states of jobs from their batches, under each job's row lock.
+
+    A job whose mails are repeated follows the job that repeats them.
+    """
     jobs = database.tables.jobs
-    for job_id in sorted(set(job_ids)):
+    wanted, level = set(job_ids), set(job_ids)
+    while level:
+        parents = select(jobs.c.parent_job_id).where(jobs.c.id.in_(level))
+        level = {job_id for job_id in tx.conn.scalars(parents) if job_id} - wanted
+        wanted |= level
+    for job_id in sorted(wanted, reverse=True):
         job = tx.conn.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
         if job is None:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select
 
-from sidecar.lifecycle import ENDED, Batch, Recipient
+from sidecar.lifecycle import Batch, Recipient
 from sidecar.mail import capture_hash
 from sidecar.store.database import Database, Transaction, new_id
 from sidecar.store.jobs import JobRow
@@ -14,8 +14,9 @@ from sidecar.store.jobs import JobRow
 
 @dataclass(frozen=True, slots=True)
 class FailedMail:
-    """A mail that may be repeated. root: the mail that was captured, or itself; generation: of the
-    repetition that would be made; stamp: what the claim wrote into Moodle's queue."""
+    """A mail that may be repeated. root: the mail that was captured, or itself; root_batch: the key
+    of the batch that first carried it, '' if none ever did; generation: of the repetition that
+    would be made; stamp: what the claim wrote into Moodle's queue."""
 
     root: int
     root_batch: str
@@ -32,37 +33,42 @@ class FailedMail:
     data: str
 
 
+_DID_NOT_ARRIVE = (
+    Recipient.FAILED,
+    Recipient.PERMANENTLY_FAILED,
+    Recipient.CANCELLED,
+    Recipient.RETURNED,
+)
+
+
 def failed_mails(
     tx: Transaction, database: Database, job_id: int, states: Collection[Recipient]
 ) -> list[FailedMail]:
-    """The mails of a job in one of ``states`` that nobody repeats at the moment, locked."""
+    """The mails of a job in one of ``states`` that nobody repeats at the moment, locked.
+
+    Not those of which another generation arrived, or may have: that is never asked again blindly.
+    """
     r, b = database.tables.recipients, database.tables.batches
-    child = r.alias("child")
-    repeated = (
-        select(child.c.id)
-        .where(
-            child.c.retry_of == func.coalesce(r.c.retry_of, r.c.id),
-            child.c.status.not_in([state.value for state in ENDED]),
-        )
-        .exists()
+    child, root = r.alias("child"), r.alias("root")
+    of_child = child.c.retry_of == func.coalesce(r.c.retry_of, r.c.id)
+    gone = [state.value for state in _DID_NOT_ARRIVE]
+    repeated = select(child.c.id).where(of_child, child.c.status.not_in(gone)).exists()
+    arrived = (
+        select(root.c.id).where(root.c.id == r.c.retry_of, root.c.status.not_in(gone)).exists()
     )
-    generations = (
-        select(func.count())
-        .select_from(child)
-        .where(child.c.retry_of == func.coalesce(r.c.retry_of, r.c.id))
-        .scalar_subquery()
-    )
+    generations = select(func.count()).select_from(child).where(of_child).scalar_subquery()
     query = (
         select(r, b.c.created_at.label("stamp"), b.c.batch_key, generations.label("generations"))
         .join(b, b.c.id == r.c.batch_id)
-        .where(r.c.job_id == job_id, r.c.status.in_([state.value for state in states]), ~repeated)
+        .where(r.c.job_id == job_id, r.c.status.in_([state.value for state in states]))
+        .where(~repeated, ~arrived)
         .order_by(r.c.batch_id, r.c.id)
         .with_for_update()
     )
     return [
         FailedMail(
             root=row.retry_of or row.id,
-            root_batch=json.loads(row.recipient_data or "{}").get("root_batch") or row.batch_key,
+            root_batch=_root_batch(row.recipient_data) or row.batch_key or "",
             generation=int(row.generations) + 1,
             stamp=row.stamp,
             email=row.email,
@@ -77,6 +83,10 @@ def failed_mails(
         )
         for row in tx.conn.execute(query)
     ]
+
+
+def _root_batch(data: str | None) -> str:
+    return str(json.loads(data or "{}").get("root_batch") or "")
 
 
 def insert_child(

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sidecar.connectors.base import Connector, Submission, Verdict
-from sidecar.errors import DatabaseError, LeaseLostError, SidecarError
+from sidecar.connectors.base import Collected, Connector, Revocation, Submission, Verdict
+from sidecar.errors import ConnectorError, DatabaseError, LeaseLostError, SidecarError
 from sidecar.lifecycle import ENDED, Recipient
 from sidecar.mail import Content, Mail, MailBatch
 from tests.connectors.ledger import Ledger
@@ -30,22 +30,23 @@ class Provider:
     """A connector and the provider behind it.
 
     taken: the Message-IDs of the mails that the provider took responsibility for, one for each
-    time that it did. heal: end the trouble that the fixture's name promises.
+    time that it did. heal: end the trouble that the fixture's name promises. report: have a worker
+    say so in the results queue; only where outcomes come later.
     """
 
     connector: Connector
     taken: Callable[[], list[str]]
     heal: Callable[[], None] = lambda: None
+    report: Callable[[str], None] | None = None
 
 
 class ConnectorContract:
     """Derive, name it Test…, and override the fixtures.
 
-    learns_outcomes: the connector reports what became of each mail. in_flight: the most mails that
-    it has in flight. appetite: the most batches that it has asked for and not yet handed over.
+    in_flight: the most mails that the connector has in flight, if it learns outcomes at once.
+    appetite: the most batches that it has asked for and not yet handed over.
     """
 
-    learns_outcomes: ClassVar[bool] = True
     in_flight: ClassVar[int] = 4
     appetite: ClassVar[int] = 5
 
@@ -88,8 +89,10 @@ class ConnectorContract:
         assert_one_each(submissions, batches)
         assert {s.verdict for s in submissions} == {Verdict.ACCEPTED}
         assert Counter(healthy.taken()) == Counter(ids(batches))
-        if self.learns_outcomes:
+        if healthy.connector.learns_at_once:
             assert ledger.states(mails_of(batches)) == {Recipient.SENT: 48}
+        else:
+            assert not ledger.calls
 
     def test_no_batch_is_no_work(self, healthy: Provider) -> None:
         assert list(healthy.connector.submit(iter(()), Ledger())) == []
@@ -101,12 +104,11 @@ class ConnectorContract:
             assert submission.verdict is Verdict.ACCEPTED
             mails = batches[submission.batch_id].mails
             assert set(healthy.taken()) >= {mail.message_id for mail in mails}
-            if self.learns_outcomes:
+            if healthy.connector.learns_at_once:
                 assert ledger.states(mails).keys() <= ENDED | {Recipient.PENDING}
 
     def test_nothing_leaves_before_it_is_committed_as_processing(self, healthy: Provider) -> None:
-        if not self.learns_outcomes:
-            pytest.skip("this connector's outcomes come later")
+        learning_at_once(healthy)
         batches = [make_batch(10) for _ in range(4)]
         started: set[str] = set()
         by_id = {mail.id: mail.message_id for mail in mails_of(batches)}
@@ -121,8 +123,7 @@ class ConnectorContract:
         assert ledger.most_in_flight <= self.in_flight
 
     def test_a_mail_that_may_not_be_processed_is_not_sent(self, healthy: Provider) -> None:
-        if not self.learns_outcomes:
-            pytest.skip("this connector's outcomes come later")
+        learning_at_once(healthy)
         batch = make_batch(10)
         ledger = Ledger()
         ledger.cancelled = {mail.id for mail in batch.mails[2:9]}
@@ -199,8 +200,7 @@ class ConnectorContract:
         assert Counter(throttling.taken()) == Counter(ids(batches))
 
     def test_one_bad_mail_does_not_spoil_its_batch(self, picky: Provider) -> None:
-        if not self.learns_outcomes:
-            pytest.skip("this connector's outcomes come later")
+        learning_at_once(picky)
         bad = make_mail(BAD_ADDRESS)
         batch = make_batch(
             [*(make_mail() for _ in range(4)), bad, *(make_mail() for _ in range(5))]
@@ -227,8 +227,7 @@ class ConnectorContract:
     def test_a_mail_that_cannot_be_sent_fails_alone(
         self, healthy: Provider, changes: dict[str, Any]
     ) -> None:
-        if not self.learns_outcomes:
-            pytest.skip("this connector's outcomes come later")
+        learning_at_once(healthy)
         bad = make_mail(**changes)
         batch = make_batch([make_mail(), bad, make_mail()])
         ledger = Ledger()
@@ -248,7 +247,7 @@ class ConnectorContract:
         assert any(s.verdict in REFUSED for s in submissions)
         failing.heal()
         for _ in range(5):
-            left = [rest for s in submissions if (rest := self.left_of(s, batches, ledger))]
+            left = [rest for s in submissions if (rest := left_of(failing, s, batches, ledger))]
             if not left:
                 break
             submissions = list(failing.connector.submit(iter(left), ledger))
@@ -260,16 +259,6 @@ class ConnectorContract:
         assert set(taken.values()) == {1}
         assert taken.keys() >= set(ids(batches)) - unknown
 
-    def left_of(
-        self, submission: Submission, batches: list[MailBatch], ledger: Ledger
-    ) -> MailBatch | None:
-        """What of the batch is still to be submitted, as dispatch would see it."""
-        batch = next(batch for batch in batches if batch.id == submission.batch_id)
-        if not self.learns_outcomes:
-            return batch if submission.verdict in REFUSED else None
-        mails = tuple(m for m in batch.mails if ledger.state[m.id] is Recipient.PENDING)
-        return MailBatch(batch.id, batch.batch_key, 1, 1, 2, mails) if mails else None
-
     # Errors of our own
 
     @pytest.mark.parametrize("error", [LeaseLostError, DatabaseError])
@@ -277,8 +266,7 @@ class ConnectorContract:
     def test_a_report_that_fails_stops_the_sending(
         self, healthy: Provider, error: type[SidecarError], call: int
     ) -> None:
-        if not self.learns_outcomes:
-            pytest.skip("this connector does not report")
+        learning_at_once(healthy)
 
         def fail(number: int) -> None:
             if number >= call:
@@ -301,6 +289,64 @@ class ConnectorContract:
 
         with pytest.raises(DatabaseError):
             list(healthy.connector.submit(batches(), Ledger()))
+
+    # Results, and taking back
+
+    def test_what_is_not_there_is_not_collected(self, healthy: Provider) -> None:
+        list(healthy.connector.submit(iter([make_batch(3)]), Ledger()))
+        assert healthy.connector.collect() == []
+        healthy.connector.forget([])
+
+    def test_a_result_comes_again_until_it_is_forgotten(self, healthy: Provider) -> None:
+        report = learning_later(healthy)
+        sent = {f'{{"number":{number}}}' for number in range(12)}
+        for body in sent:
+            report(body)
+        for _ in range(2):
+            found = collect(healthy, 12)
+            assert {result.body for result in found.values()} == sent
+        first, second, *_ = found.values()
+        healthy.connector.forget([first.receipt, second.receipt])
+        left = sent - {first.body, second.body}
+        found = collect(healthy, 10)
+        assert {result.body for result in found.values()} == left
+        healthy.connector.forget([result.receipt for result in found.values()])
+        assert healthy.connector.collect() == []
+
+    @pytest.mark.parametrize("mood", ["wrong_credentials", "unreachable", "throttling"])
+    def test_trouble_is_no_empty_answer(self, mood: str, request: pytest.FixtureRequest) -> None:
+        provider: Provider = request.getfixturevalue(mood)
+        assert provider.connector.depth() is None
+        if provider.connector.learns_at_once:
+            assert provider.connector.collect() == []
+            return
+        mail = Revocation("ab" * 16, "cd" * 32, 0)
+        with pytest.raises(ConnectorError):
+            provider.connector.collect()
+        with pytest.raises(ConnectorError):
+            provider.connector.forget(["a receipt"])
+        with pytest.raises(ConnectorError):
+            provider.connector.revoke([mail])
+
+    def test_mails_are_revoked_surely_or_not_at_all(self, healthy: Provider) -> None:
+        batch = make_batch(3)
+        list(healthy.connector.submit(iter([batch]), Ledger()))
+        mails = [Revocation(batch.batch_key, mail.mail_key, 0) for mail in batch.mails]
+        assert healthy.connector.revoke([]) == frozenset()
+        revoked = healthy.connector.revoke(mails[:2])
+        if healthy.connector.learns_at_once:
+            assert revoked == frozenset()
+        else:
+            assert revoked == {mail.mail_key for mail in mails[:2]}
+            assert healthy.connector.revoke(mails) == {mail.mail_key for mail in mails}
+
+    def test_the_depth_is_what_waits_there(self, healthy: Provider) -> None:
+        if healthy.connector.learns_at_once:
+            assert healthy.connector.depth() is None
+            return
+        assert healthy.connector.depth() == 0
+        list(healthy.connector.submit(iter([make_batch(2), make_batch(2)]), Ledger()))
+        assert healthy.connector.depth() == 2
 
     # Probing and closing
 
@@ -344,7 +390,7 @@ class ConnectorContract:
         assert_one_each(found, asked)
         assert Counter(healthy.taken()) == taken
         assert set(taken.values()) == {1}
-        if self.learns_outcomes:
+        if healthy.connector.learns_at_once:
             states = ledger.states(mails_of(asked))
             assert states.keys() <= {Recipient.SENT, Recipient.PENDING}
             assert states[Recipient.SENT] == len(taken)
@@ -355,6 +401,43 @@ class ConnectorContract:
         assert list(healthy.connector.submit(batches, Ledger())) == []
         assert len(list(batches)) == 1
         assert not healthy.taken()
+
+
+def learning_at_once(provider: Provider) -> None:
+    """Skip a test of what only connectors do that learn outcomes at once."""
+    if not provider.connector.learns_at_once:
+        pytest.skip("this connector's outcomes come later")
+
+
+def learning_later(provider: Provider) -> Callable[[str], None]:
+    """How results come; skip where they do not."""
+    if provider.connector.learns_at_once:
+        pytest.skip("this connector's outcomes come at once")
+    assert provider.report
+    return provider.report
+
+
+def collect(provider: Provider, number: int) -> dict[str, Collected]:
+    """Collect until so many different results were seen, by their body."""
+    found: dict[str, Collected] = {}
+
+    def all_of_them() -> bool:
+        found.update((result.body, result) for result in provider.connector.collect())
+        return len(found) >= number
+
+    wait_for(all_of_them, 30, f"{number} results")
+    return found
+
+
+def left_of(
+    provider: Provider, submission: Submission, batches: list[MailBatch], ledger: Ledger
+) -> MailBatch | None:
+    """What of the batch is still to be submitted, as dispatch would see it."""
+    batch = next(batch for batch in batches if batch.id == submission.batch_id)
+    if not provider.connector.learns_at_once:
+        return batch if submission.verdict in REFUSED else None
+    mails = tuple(m for m in batch.mails if ledger.state[m.id] is Recipient.PENDING)
+    return MailBatch(batch.id, batch.batch_key, 1, 1, 2, mails) if mails else None
 
 
 def mails_of(batches: list[MailBatch]) -> list[Mail]:

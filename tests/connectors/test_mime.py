@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.connectors.mime import SUBJECT_BYTES, address, build
-from sidecar.mail import Address, Attachment, Content
+from sidecar.connectors.mime import address, build
+from sidecar.mail import SUBJECT_BYTES, Address, Attachment, Content
 from tests.connectors.mails import make_mail
 
 SMUGGLED = (

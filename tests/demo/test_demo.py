@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import clean_environment
 from tests.support.wait import wait_for
 
@@ -24,8 +26,9 @@ def started(folder: Path) -> bool:
     return any(log.stat().st_size for log in folder.glob("*/sidecar.log"))
 
 
-def test_every_mail_arrives_once_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    with demo("--provider", "smtp", folder=tmp_path) as process:
+@pytest.mark.parametrize("way", [[], ["--provider", "smtp"]], ids=["aws", "smtp"])
+def test_every_mail_arrives_once_and_nothing_is_left_behind(tmp_path: Path, way: list[str]) -> None:
+    with demo(*way, folder=tmp_path) as process:
         output, _ = process.communicate(timeout=120)
     assert output.splitlines()[-1] == (
         "demo: ok claimed=2100 sent=2093 permanently_failed=7 unknown=0 lost=0 twice=0"

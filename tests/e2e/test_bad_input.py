@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.row_headers import Attachment
-from tests.e2e.conftest import World
 from tests.e2e.mails import parsed, said
+from tests.e2e.world import World
 from tests.support.wait import wait_for
 
 GOOD = 12

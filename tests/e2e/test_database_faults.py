@@ -2,7 +2,7 @@
 
 from sidecar.moodle.locks import MysqlLock, RecordLock
 from sidecar.moodle.tables import moodle_tables
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.mariadb import MariaDBServer
 from tests.support.processes import run_sidecar
 from tests.support.wait import wait_for

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sidecar.demo.sink import Rule
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.sink import Rule, Sink
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.processes import Sidecar, run_sidecar
 from tests.support.wait import wait_for
 

@@ -2,7 +2,7 @@
 
 import shutil
 
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.mariadb import MariaDBServer
 from tests.support.processes import run_sidecar
 

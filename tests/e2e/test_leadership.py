@@ -3,7 +3,7 @@
 import random
 import time
 
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.processes import Sidecar, run_sidecar
 from tests.support.wait import wait_for
 

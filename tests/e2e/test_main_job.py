@@ -6,8 +6,8 @@ import math
 import pytest
 
 from sidecar.demo.sink import Rule, Sink
-from tests.e2e.conftest import World
 from tests.e2e.mails import said
+from tests.e2e.world import World
 from tests.support.processes import run_sidecar
 from tests.support.wait import wait_for
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.processes import run_sidecar
 from tests.support.wait import wait_for
 

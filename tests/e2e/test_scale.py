@@ -4,7 +4,7 @@ import threading
 
 import psutil
 
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 
 ROWS = 50_000
 LIMIT = 200 * 1024 * 1024

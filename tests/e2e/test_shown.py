@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.demo.sink import Rule
-from tests.e2e.conftest import World
+from tests.e2e.world import World
 from tests.support.mariadb import free_port
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for

@@ -23,7 +23,11 @@ def command(config: Path, *arguments: str) -> list[str]:
 
 
 def run_sidecar(
-    config: Path, *arguments: str, timeout: float = 60, env: Mapping[str, str] | None = None
+    config: Path,
+    *arguments: str,
+    timeout: float = 60,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as subprocess.run calls it
 ) -> subprocess.CompletedProcess[str]:
     """Run one command of the sidecar to its end; the caller judges the exit code."""
     return subprocess.run(
@@ -32,6 +36,7 @@ def run_sidecar(
         text=True,
         timeout=timeout,
         check=False,
+        input=input,
         env=clean_environment() | dict(env or {}),
     )
 
