@@ -54,4 +54,5 @@ stage 'ruff format --check' "$venv/bin/ruff" format --check
 stage mypy "$venv/bin/mypy"
 stage lint-imports "$venv/bin/lint-imports"
 say pytest # the last: its own summary, with its time, ends the output
-"$venv/bin/pytest" "$@" || die "pytest failed"
+# Many tests wait for timers and servers: one process more than there are cores.
+"$venv/bin/pytest" -n "$(($(nproc) + 1))" --dist worksteal "$@" || die "pytest failed"

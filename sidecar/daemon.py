@@ -304,4 +304,3 @@ class Daemon:
         metrics.ledger_difference.set(difference)
         if difference:
             log.error("ledger difference %d: captured mails and their states disagree", difference)
-

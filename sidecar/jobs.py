@@ -170,15 +170,7 @@ def release(
     recalled: ids of mails that a provider had and surely never sends; those whose rows cannot go
     back go by SMTP.
     """
-    job = require(tx.conn, database, job_id)
-    if job.parent_job_id:
-        raise SidecarError(
-            f"job {job_id} repeats mails of job {job.parent_job_id}, which are not Moodle's any"
-            " more: cancel it, or let it end"
-        )
-    source = sources.get(job.source)
-    if source is None:
-        raise SidecarError(f"job {job_id}: mails of source {job.source!r} cannot be handed back")
+    source = releasing_source(tx.conn, database, job_id, sources)
     capture.close_jobs(tx, database, [job_id])
     mails = 0
     for stamp, originals in store.returnable_rows(tx, database, job_id, recalled).items():
@@ -187,6 +179,22 @@ def release(
     asks.reroute(tx, database, recalled, "smtp")
     _refresh(tx, database, job_id)
     return Returned(mails, store.count_waiting(tx.conn, database, job_id))
+
+
+def releasing_source(
+    conn: Connection, database: Database, job_id: int, sources: Mapping[str, Source]
+) -> Source:
+    """Where mails of a job go back to; SidecarError if they cannot go back."""
+    job = require(conn, database, job_id)
+    if job.parent_job_id:
+        raise SidecarError(
+            f"job {job_id} repeats mails of job {job.parent_job_id}, which are not Moodle's any"
+            " more: cancel it, or let it end"
+        )
+    source = sources.get(job.source)
+    if source is None:
+        raise SidecarError(f"job {job_id}: mails of source {job.source!r} cannot be handed back")
+    return source
 
 
 def return_rows(

@@ -45,6 +45,9 @@ class Recall:
         why = "sent already, or being sent"
         for provider in {mail.provider for mail in there}:
             mails = [mail for mail in there if mail.provider == provider]
+            if provider == "aws" and not company.ledger_table:
+                why = "no ledger table is set, through which they could be taken back"
+                continue
             try:
                 connector = self._routes.connector(self._routes.cloud(company, provider))
                 keys = connector.revoke(

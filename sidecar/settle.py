@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sidecar.lifecycle import ASK_AGAIN, Recipient, report_applies
-from sidecar.message import BatchResult, MailResult, MailStatus
+from sidecar.message import BatchResult, BatchStatus, MailResult, MailStatus
 from sidecar.store import reports, results
 from sidecar.store.database import Database, Transaction
 from sidecar.store.reports import Change, KnownMail, ReportedBatch
@@ -58,10 +58,22 @@ def apply_result(
             log.error(
                 "job %d: mail %d was sent although it is %s", batch.job_id, mail.id, mail.status
             )
+    if result.status is BatchStatus.REFUSED and not said:
+        changes += _refused(tx, database, batch, result)
     reports.apply_changes(tx, database, changes)
     if known:
         reports.hear(tx, database, batch.id, min(dues.values(), default=None), dues)
     return Applied(len(changes), len(said) - len(known), after_all)
+
+
+def _refused(
+    tx: Transaction, database: Database, batch: ReportedBatch, result: BatchResult
+) -> list[Change]:
+    """The worker will not work on this message at all: what it was asked for has failed."""
+    why = result.errors[0] if result.errors else "the worker refused the batch"
+    log.error("job %d batch %d: refused by the worker: %s", batch.job_id, batch.id, why)
+    asked = reports.mails_at_provider(tx, database, batch.id)
+    return [Change(mail_id, Recipient.FAILED, "refused", why) for mail_id in asked]
 
 
 def judge(said: MailResult, mail: KnownMail, now: int) -> tuple[Change, int]:

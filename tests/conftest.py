@@ -18,6 +18,11 @@ _numbers = itertools.count(1)
 ConfigFile = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: several processes share the rest, and none is left alone with a slow one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the caller's environment configures the sidecar under test."""

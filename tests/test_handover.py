@@ -26,7 +26,7 @@ from tests.support.books import SOURCE, Books, Captured
 from tests.support.mariadb import MariaDBServer
 
 R, S = Recipient, MailStatus
-COMPANY = Company(1, provider="aws", enabled=True)
+COMPANY = Company(1, provider="aws", enabled=True, ledger_table="ledger")
 TIMEOUT = 600
 
 

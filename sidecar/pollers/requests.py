@@ -75,6 +75,8 @@ class Actions:
         return self._release_job(_number(params, "job"))
 
     def _release_job(self, job_id: int) -> Answer:
+        with self._database.read() as conn:  # before anything is taken back from a provider
+            jobs.releasing_source(conn, self._database, job_id, self._sources)
         recalled = self._recall.job(job_id)
         with self._database.write(self._token) as tx:
             returned = jobs.release(tx, self._database, job_id, self._sources, recalled.mails)

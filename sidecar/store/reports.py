@@ -66,6 +66,13 @@ def known_mails(
     }
 
 
+def mails_at_provider(tx: Transaction, database: Database, batch_id: int) -> list[int]:
+    """The mails of a batch that its provider has, locked; their ids."""
+    r = database.tables.recipients
+    query = select(r.c.id).where(r.c.batch_id == batch_id, r.c.status == Recipient.PROCESSING.value)
+    return list(tx.conn.scalars(query.with_for_update()))
+
+
 def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]) -> None:
     """Write what is now true; mails of equal fate share a statement."""
     r = database.tables.recipients

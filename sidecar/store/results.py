@@ -175,10 +175,10 @@ def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]
         return set()
     again = r.alias("again")
     failed = (Recipient.FAILED.value, Recipient.PERMANENTLY_FAILED.value)
-    settled = (Recipient.PERMANENTLY_FAILED.value, Recipient.SENT.value)
+    settled = (Recipient.SENT.value, Recipient.PERMANENTLY_FAILED.value)
     told = [again.c[name] for name in _SHARED]
     touched = set()
-    for status in settled:  # in this order: what was sent at last was sent
+    for status in settled:
         for same_mail in (r.c.id == again.c.retry_of, r.c.retry_of == again.c.retry_of):
             query = (
                 select(r.c.id, r.c.batch_id, *told)

@@ -26,6 +26,7 @@ def started(folder: Path) -> bool:
     return any(log.stat().st_size for log in folder.glob("*/sidecar.log"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [[], ["--provider", "smtp"]], ids=["aws", "smtp"])
 def test_every_mail_arrives_once_and_nothing_is_left_behind(tmp_path: Path, way: list[str]) -> None:
     with demo(*way, folder=tmp_path) as process:

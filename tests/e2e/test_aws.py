@@ -194,3 +194,19 @@ def test_no_log_holds_a_password_or_a_key(aws: AwsWorld) -> None:
     stored += aws.world.sql("SELECT * FROM mdl_manireports_cloud_callbacks")
     stored += aws.world.sql("SELECT * FROM mdl_manireports_cloud_recipients")
     assert not [secret for secret in secrets if secret in str(stored)]
+
+
+def test_a_repeating_job_cannot_be_released_and_loses_nothing_by_trying(aws: AwsWorld) -> None:
+    people = aws.world.site.add_users(1, 12)
+    aws.world.site.queue("user_create", 1, people)
+    aws.cloud.door.refusals = {people[5].email: NO_MAILBOX}
+    with aws.worker():
+        aws.world.drain()
+    aws.world.command("retry", "1", "--permanent")
+    with aws.world.start() as daemon:
+        wait_for(lambda: aws.world.states().get("processing") == 1, 30, "it is queued again")
+        assert not aws.world.command("release", "2", ok=False)
+        assert daemon.stop() == 0
+    with aws.worker():
+        aws.world.drain()
+    assert aws.rcpts() == {person.email: 1 for person in people}

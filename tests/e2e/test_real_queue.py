@@ -148,6 +148,7 @@ def test_the_same_2240_messages_as_iomads_own_cron(
         judge(engine, config, sink.messages)
 
 
+@pytest.mark.slow
 def test_the_same_2240_messages_at_ses(
     mariadb: MariaDBServer, config_file: ConfigFile, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import threading
 
 import psutil
+import pytest
 
 from tests.e2e.world import World
 
@@ -10,6 +11,7 @@ ROWS = 50_000
 LIMIT = 200 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_50000_rows_of_5_kb_drain_with_less_than_200_mb(world: World) -> None:
     world.sink.keep = False
     world.sql(

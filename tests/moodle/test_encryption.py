@@ -1,6 +1,7 @@
 r"""\core\encryption values, exchanged with real PHP."""
 
 import base64
+import itertools
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_no_two_values_are_alike() -> None:
         (encrypt("secret", KEY[::-1]), "another site's key"),
         ("openssl-aes-256-ctr:" + b64(b"x" * 60), "re-save the setting in Moodle"),
     ],
+    ids=itertools.count(),
 )
 def test_unreadable_values(value: str, reason: str) -> None:
     with pytest.raises(EncryptionError, match=reason) as caught:

@@ -20,6 +20,7 @@ from sidecar.message import (
     JOB,
     RESULT,
     BatchResult,
+    BatchStatus,
     MailStatus,
     SigningKey,
     encode_result,
@@ -548,6 +549,19 @@ def test_what_a_worker_says_of_the_whole_batch_is_logged(
     assert "the worker says: SITE_UID is another" in caplog.text
     assert rig.outcomes() == ["nothing_new"]
     assert rig.books.states(job.mails) == ["processing", "processing"]
+
+
+def test_a_batch_that_the_worker_refuses_has_failed_and_can_be_repeated(rig: Rig) -> None:
+    job = rig.job(3)
+    refused = replace(
+        rig.report(job), status=BatchStatus.REFUSED, errors=("encoding: not known",), recipients=()
+    )
+    rig.queue.put(message(refused))
+    rig.poll()
+    mails = [rig.books.mail(mail) for mail in rig.books.mails(job.batch)]
+    assert {(mail.status, mail.error_code) for mail in mails} == {("failed", "refused")}
+    assert "encoding: not known" in mails[0].error_message
+    assert rig.books.retry(job.job, Recipient.FAILED)
 
 
 def test_old_deliveries_are_forgotten(rig: Rig) -> None:

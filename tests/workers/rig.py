@@ -141,6 +141,9 @@ class _Server:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 rig.answer(self, body)
 
+            def do_GET(self) -> None:
+                rig.answer(self, b"")
+
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 

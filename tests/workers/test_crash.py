@@ -191,6 +191,22 @@ def test_death_in_a_batch_of_many_roots(
     assert Counter(mail["status"] for mail in last(rig))["sent"] == 18 - claimed
 
 
+@pytest.mark.parametrize("nth", range(10, 18))
+def test_a_death_between_the_items_leaves_one_window_uncertain(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Mails that never failed go first, although the items that hold them are the last."""
+    batches, child = failed_batches(rig)
+    for batch in sorted(batches, key=lambda batch: batch.batch_key)[3:]:
+        rig.dynamodb.delete_item(TableName=rig.name, Key={"batch_key": {"S": batch.batch_key}})
+    rig.ask(child)
+    with monkeypatch.context() as patch:
+        dies(patch, Ledger, "save", nth, after=True)
+        with pytest.raises(Died):
+            rig.run()
+    assert sum(Counter(rig.states(batch))["c"] for batch in batches) <= 8
+
+
 def test_a_report_after_a_crash_is_never_taken_for_an_old_one(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:

@@ -211,7 +211,7 @@ def test_the_longest_part_fits_the_queue(rig: Rig) -> None:
         recipients = [long | {"mail_key": f"{n:064x}"} for n in range(PART + 1)]
         key = lambda_handler.Key(KEY.key, KEY.secret)
         job = lambda_handler.Job(
-            lambda_handler.Key(KEY.key, KEY.secret),
+            key,
             "s" * 64,
             "b" * 32,
             huge,
