@@ -19,7 +19,7 @@ ConfigFile = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first: several processes share the rest, and none is left alone with a slow one."""
+    """Slow tests first: the processes share the rest, and none is left alone with a slow one."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
