@@ -57,6 +57,8 @@ def load_handler() -> Handler:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    # What the worker prints is Lambda's log, not this program's output.
+    vars(module)["print"] = lambda line, **_: log.info("%s", line)
     made: Handler = module.handler
     return made
 
