@@ -15,7 +15,8 @@ from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errors import SidecarError
 from sidecar.fallback import Fallback
-from sidecar.handover import AtOnce, Desk, Handover, Later
+from sidecar.handover import AtOnce, Desk, Handover
+from sidecar.handover_later import Later
 from sidecar.jobs import Source
 from sidecar.lifecycle import Recipient
 from sidecar.mail import MailBatch, Outcome

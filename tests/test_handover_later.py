@@ -8,7 +8,8 @@ from sqlalchemy import Connection, update
 
 from sidecar import jobs
 from sidecar.connectors.base import Connector, Revocation, Submission, Verdict
-from sidecar.handover import Desk, Later
+from sidecar.handover import Desk
+from sidecar.handover_later import Later
 from sidecar.jobs import Dropped, Prepared
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Mail, MailBatch
