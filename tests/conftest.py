@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo.site import Site
+from tests.support.books import Books
 from tests.support.mariadb import MariaDBServer
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -71,6 +72,21 @@ def iomad_db(mariadb: MariaDBServer, _templates: None) -> Iterator[str]:
 def small_iomad_db(mariadb: MariaDBServer, _templates: None) -> Iterator[str]:
     """The URL of a fresh site as fixtures/small_iomad.sql describes it, mail in its queue."""
     yield from _cloned(mariadb, "template_small")
+
+
+@pytest.fixture(scope="session")
+def _books_url(_server: MariaDBServer) -> str:
+    if not _server.alive():
+        _server.start()
+    _server.create_database("books")
+    return _server.url("books")
+
+
+@pytest.fixture
+def books(mariadb: MariaDBServer, _books_url: str) -> Iterator[Books]:
+    """Our tables on a real MariaDB with nothing in them, and the lease on them."""
+    with Books(_books_url) as made:
+        yield made
 
 
 @pytest.fixture

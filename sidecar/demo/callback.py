@@ -3,13 +3,11 @@
 The answers are those of DESIGN §6; the page itself comes with the plugin.
 """
 
-import http.server
-import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from sidecar.demo.ses_door import QuietServer
+from sidecar.demo.local_server import LocalServer, QuietHandler
 from sidecar.errors import MessageError
 from sidecar.message import MAX_RESULT_BYTES, RESULT, is_signed, parse_result
 from sidecar.store import inbox
@@ -41,8 +39,8 @@ class CallbackPage:
         self.refuse = refuse
         page = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def do_POST(self) -> None:  # noqa: N802 - as the base class calls it
                 status = page.take(self.path, self._headers(), self._body())
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -55,19 +53,9 @@ class CallbackPage:
                 length = int(self.headers.get("Content-Length") or 0)
                 return self.rfile.read(min(length, MAX_RESULT_BYTES + 1))
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
-                pass
-
-        self._server = QuietServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server = LocalServer(Handler)
+        self.url = self._server.url + PATH
+        self.close = self._server.close
 
     def take(self, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
         """What the page answers to a report; the names of ``headers`` are in lower case."""

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-
-class QuietServer(http.server.ThreadingHTTPServer):
-    """A client that hangs up is not news here."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """See above."""
+from sidecar.demo.local_server import LocalServer, QuietHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +33,10 @@ class SesDoor:
         self._lock = threading.Lock()
         door = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - as the base class calls it
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 refusal = door.refusal(body)
                 if refusal:
@@ -62,19 +55,8 @@ class SesDoor:
                 self.end_headers()
                 self.wfile.write(text)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
-                pass
-
-        self._server = QuietServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server = LocalServer(Handler)
+        self.url, self.close = self._server.url, self._server.close
 
     def refusal(self, body: bytes) -> Refusal | None:
         """What this send meets instead of SES."""
