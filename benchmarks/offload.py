@@ -234,3 +234,5 @@ def endpoint() -> Iterator[int]:
             yield json.loads(process.stdout.readline())["port"]
         finally:
             process.terminate()
+        if not json.loads(process.stdout.readline())["messages"]:
+            sys.exit("no message arrived")
