@@ -3,6 +3,7 @@
 ``python -m tests.e2e.lambda_process QUEUE_URL SEED``; the environment is the worker's.
 """
 
+import logging
 import random
 import sys
 import threading
@@ -52,5 +53,6 @@ class Misbehaving(LambdaLoop):
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     Misbehaving(sys.argv[1], random.Random(int(sys.argv[2])))
     threading.Event().wait()

@@ -64,8 +64,13 @@ def test_a_job_survives_kills_doubles_delays_and_a_page_that_is_down_half_the_ti
     aws: AwsWorld,
 ) -> None:
     world, chance = aws.world, random.Random(20261124)
+    # A daemon that is killed before the queue has a batch asks for it again after this time.
     world.config = world.write_config(
-        world.url, aws_endpoint_url=aws.cloud.endpoint, lease_seconds=1, batch_size=50
+        world.url,
+        aws_endpoint_url=aws.cloud.endpoint,
+        lease_seconds=1,
+        batch_size=50,
+        result_timeout=20,
     )
     people = world.site.add_users(1, MAILS)
     world.site.queue("user_create", 1, people)
