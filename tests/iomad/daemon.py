@@ -63,6 +63,7 @@ class Sidecar:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
+            self._began = log.tell()
             self._process = subprocess.Popen(
                 self._argv("run"), cwd=self._home, stdout=log, stderr=log
             )
@@ -95,6 +96,7 @@ class Sidecar:
         """SIGTERM: it finishes what is in flight and ends within 30 s."""
         assert self._process is not None
         self.must_live()
+        wait_for("started", lambda: b"started" in self._log.read_bytes()[self._began :], 20)
         self._process.terminate()
         must(self._process.wait(40) == 0, f"the sidecar ended badly, see {self._log}")
 
