@@ -9,14 +9,14 @@ from pathlib import Path
 from sidecar import identity
 from sidecar.connectors.base import Guard
 from sidecar.errors import ConfigError, StoreError
-from sidecar.jobs import Source
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig, read_config
 from sidecar.moodle.encryption import Vault
 from sidecar.moodle.locks import TaskLock, task_lock
 from sidecar.moodle.php_values import to_string
-from sidecar.moodle.switches import EMAIL_TASK, blocked_by
+from sidecar.moodle.switches import EMAIL_TASK, blocked_by, disabled_tasks
 from sidecar.moodle.tables import MoodleTables, moodle_tables
+from sidecar.pollers.base import Poller
 from sidecar.pollers.iomad_mail import IomadMail
 from sidecar.pollers.requests import Actions
 from sidecar.recall import Recall
@@ -27,13 +27,21 @@ from sidecar.store.database import Database
 from sidecar.store.site import Lease, SiteRow, read_site
 from sidecar.store.tables import SCHEMA_VERSION
 
+TASKS = (EMAIL_TASK,)
+"""The scheduled tasks whose mail we take over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What Moodle says now. blocked: why nothing may move, empty when everything may."""
+    """What Moodle says now.
+
+    blocked: why nothing may move, empty when everything may. off: scheduled tasks of Moodle that
+    are off, with the reason: what they would send does not move either.
+    """
 
     config: MoodleConfig
     blocked: list[str]
+    off: Mapping[str, str]
 
 
 class Context:
@@ -58,15 +66,15 @@ class Context:
         """Routes with this site's settings and secrets."""
         return Routes(self.settings, guard, self.vault.reveal)
 
-    def lock(self) -> TaskLock:
-        """The cron lock of IOMAD's mail task; raises LockUnusableError."""
+    def lock(self, task: str) -> TaskLock:
+        """The cron lock of a scheduled task; raises LockUnusableError."""
         return task_lock(
             self._lock_factory(),
             self.tables,
             dialect=self.database.engine.dialect.name,
             dbname=self.database.url.database or "",
             prefix=self.settings.table_prefix,
-            task=EMAIL_TASK,
+            task=task,
         )
 
     def _lock_factory(self) -> str:
@@ -91,29 +99,30 @@ class Context:
         with self.database.read() as conn:
             config = read_config(conn, self.tables, self.settings)
             now = self.database.now(conn)
-            return Observation(config, blocked_by(conn, self.tables, config, self.settings, now))
+            off = disabled_tasks(conn, self.tables, self.settings, TASKS)
+        return Observation(config, blocked_by(config, self.settings, now), off)
 
     def companies(self) -> Companies:
         """Company settings with defaults filled in."""
         return read_companies(self.database, self.settings.bulk_threshold)
 
-    def iomad_mail(self, site_uid: str) -> IomadMail:
-        """The source for IOMAD's queue; raises LockUnusableError."""
-        return IomadMail(
+    def pollers(self, site_uid: str) -> dict[str, Poller]:
+        """Every source of this site, by name; raises LockUnusableError."""
+        iomad_mail = IomadMail(
             self.database,
             self.tables,
             self.settings,
             self.lease,
-            self.lock(),
+            self.lock(EMAIL_TASK),
             site_uid,
             self.metrics,
         )
+        return {poller.name: poller for poller in (iomad_mail,)}
 
-    def actions(self, sources: Mapping[str, Source], routes: Routes) -> Actions:
+    def actions(self, sources: Mapping[str, Poller], routes: Routes) -> Actions:
         """What pages and commands may ask for."""
         return Actions(
             self.database,
-            self.tables,
             self.lease.token,
             sources,
             Recall(self.database, routes, self.companies),

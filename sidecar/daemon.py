@@ -163,7 +163,7 @@ class Daemon:
         for name in ("cycle", "facts", "results"):
             self._scheduler.remove_job(name)
         if self._leader:
-            self._leader.source.stopping = True
+            self._leader.stop_claiming()
             self._leader.dispatcher.stop(STOP_SECONDS)
         self._recorder.stop(RECORD_SECONDS)
         self._settle()

@@ -45,10 +45,11 @@ BLOCKED_WAIT = 60
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one tick knows of the site."""
+    """What one tick knows of the site. held: sources whose mail may not leave now."""
 
     config: MoodleConfig
     companies: Companies
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -158,7 +159,12 @@ class Dispatcher:
             closed = [key for key, breaker in self._breakers.items() if breaker.is_open(now)]
         with self._database.read() as conn:
             due = queue.due_batches(
-                conn, self._database, exclude=held, exclude_ways=closed, limit=LOOKAHEAD
+                conn,
+                self._database,
+                exclude=held,
+                exclude_ways=closed,
+                exclude_sources=view.held,
+                limit=LOOKAHEAD,
             )
             full = self._full_companies(conn, view, due)
         refused: dict[str, list[int]] = {}
@@ -248,7 +254,7 @@ class Dispatcher:
         view, batch = self._view, lane.holding.get(batch_id)
         if view is None or batch is None or self._stop.is_set():
             return True
-        paused = view.companies.get(batch.company_id).paused
+        paused = view.companies.get(batch.company_id).paused or batch.source in view.held
         return paused or lane.diverted.get(batch_id) != diversion(view.config)
 
     def _feed(self, lane: Lane, connector: Connector) -> Iterator[MailBatch]:

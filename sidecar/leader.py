@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 
-from sidecar.context import Context, Observation
+from sidecar.context import TASKS, Context, Observation
 from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import SidecarError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.pollers.base import Gate, Poller
 from sidecar.pollers.requests import answer_requests
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
@@ -72,21 +72,20 @@ class Leader:
         self._context = context
         self._routes = routes
         self._teller = teller
-        self._doubts: list[str] = []
+        self._doubts: dict[str, list[str]] = {}
         self._doubts_checked: float | None = None
         self._shown: dict[str, object] = {}
         self._started_at = started_at
         routes.site_uid = site.site_uid
         self._draining = False
-        self.source = context.iomad_mail(site.site_uid)
-        sources = {self.source.name: self.source}
-        self._actions = context.actions(sources, routes)
+        self._pollers = context.pollers(site.site_uid)
+        self._actions = context.actions(self._pollers, routes)
         self.dispatcher = Dispatcher(
             context.database,
             context.lease,
             recorder,
             routes,
-            sources,
+            self._pollers,
             context.metrics,
             context.settings,
         )
@@ -114,24 +113,30 @@ class Leader:
         self._read_wishes(site)
         observation = context.observe()
         answer_requests(context.database, context.lease.token, self._actions)
-        context.metrics.blocked.set(len(observation.blocked))
-        self._show_state(observation.blocked)
-        if observation.blocked:
+        blocked = [*observation.blocked]
+        if all(poller.task in observation.off for poller in self._pollers.values()):
+            blocked += observation.off.values()
+        context.metrics.blocked.set(len(blocked))
+        self._show_state(observation)
+        if blocked:
             self.dispatcher.halt()
-            raise Blocked("; ".join(observation.blocked))
+            raise Blocked("; ".join(blocked))
+        for reason in observation.off.values():
+            self._teller.tell("some mail stays with Moodle: %s", reason)
         companies = context.companies()
         self._check_lock()
-        tick = partial(self.dispatcher.tick, View(observation.config, companies))
-        next_at: float | None = None
-        if claim and not self._draining:
-            gate = self._gate(observation, companies)
-            try:
-                next_at = self.source.poll(observation.config, companies, gate, tick)
-            finally:  # what was claimed goes on, whatever the queue holds
-                tick()
-        else:
+        held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
+        tick = partial(self.dispatcher.tick, View(observation.config, companies, held))
+        moments: list[float] = []
+        try:
+            for poller in self._pollers.values() if claim and not self._draining else ():
+                gate = self._gate(poller, observation, companies)
+                next_at = poller.poll(observation.config, companies, gate, tick)
+                if next_at is not None:
+                    moments.append(next_at)
+        finally:  # what was claimed goes on, whatever the queues hold
             tick()
-        return next_at
+        return min(moments, default=None)
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""
@@ -140,34 +145,45 @@ class Leader:
     def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
         """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""
         soon = next_at is not None and next_at - time.monotonic() < SOON_SECONDS
-        unsettled = claim and not self._draining and not self.source.settled
+        unsettled = (
+            claim
+            and not self._draining
+            and not all(poller.settled for poller in self._pollers.values())
+        )
         if soon or unsettled or self.dispatcher.busy():
             return False
         with self._context.database.read() as conn:
             if unfinished_batches(conn, self._context.database):
                 return False
-        self.source.close_all()
+        for poller in self._pollers.values():
+            poller.close_all()
         return True
+
+    def stop_claiming(self) -> None:
+        """From another thread: claim nothing more."""
+        for poller in self._pollers.values():
+            poller.stopping = True
 
     def _read_wishes(self, site: SiteRow) -> None:
         """What admins confirmed: old mail to take, and draining, until we are started anew."""
         for key, value in site.state.items():
-            kind, _, company = key.partition(":")
-            known = self.source.backlog_until
-            if kind == "backlog" and isinstance(value, int) and known.get(int(company)) != value:
-                known[int(company)] = value
-                self.source.peek.look_again()
+            match key.split(":"):
+                case ["backlog", name, company] if name in self._pollers:
+                    if isinstance(value, int):
+                        self._pollers[name].release_old(int(company), value)
         drained_at = site.state.get("draining")
         self._draining = isinstance(drained_at, int) and drained_at >= self._started_at
 
-    def _gate(self, observation: Observation, companies: Companies) -> Callable[[int], str]:
+    def _gate(self, poller: Poller, observation: Observation, companies: Companies) -> Gate:
         """Why a company's mail may not be claimed now; '' if it may."""
 
         def gate(company_id: int) -> str:
             company = companies.get(company_id)
             if not company.claims:
                 return "company_not_enabled"
-            if self._doubts:
+            if poller.task in observation.off:
+                return "task_disabled"
+            if self._doubts.get(poller.task):
                 return "lock_in_doubt"
             breaker = self.dispatcher.breaker(company_id, company.provider)
             if company.fallback == "moodle" and breaker.is_open(time.monotonic()):
@@ -183,22 +199,24 @@ class Leader:
 
     def _check_lock(self) -> None:
         now = time.monotonic()
-        wait = DOUBT_SECONDS if self._doubts else LOCK_CHECK_SECONDS
+        wait = DOUBT_SECONDS if any(self._doubts.values()) else LOCK_CHECK_SECONDS
         if self._doubts_checked is not None and now - self._doubts_checked < wait:
             return
         context = self._context
-        with context.database.connection_for_writing() as conn:
-            self._doubts = lock_doubts(conn, context.tables, context.lock())
+        for task in TASKS:
+            with context.database.connection_for_writing() as conn:
+                doubts = lock_doubts(conn, context.tables, context.lock(task), task)
+            self._doubts[task] = doubts
+            if doubts:
+                self._teller.tell(f"nothing is claimed of {task}: %s", "; ".join(doubts))
         self._doubts_checked = now
-        if self._doubts:
-            self._teller.tell("nothing is claimed: %s", "; ".join(self._doubts))
 
-    def _show_state(self, blocked: list[str]) -> None:
+    def _show_state(self, observation: Observation) -> None:
         """Write what blocks and what waits into our row, for the pages, when it has changed."""
         troubles = {str(c): reason for c, reason in self.dispatcher.troubles().items()}
         shown: dict[str, object] = {
-            "blocked": blocked,
-            "lock_doubts": self._doubts,
+            "blocked": [*observation.blocked, *observation.off.values()],
+            "lock_doubts": sorted({doubt for found in self._doubts.values() for doubt in found}),
             "troubles": troubles,
         }
         if shown == self._shown:

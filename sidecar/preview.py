@@ -50,7 +50,7 @@ class Preview:
 def preview(context: Context) -> Preview:
     """Look at the whole queue; works without our tables."""
     observation = context.observe()
-    blocked = list(observation.blocked)
+    blocked = [*observation.blocked, *observation.off.values()]
     try:
         context.identify()
         companies = context.companies()

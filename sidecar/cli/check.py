@@ -8,7 +8,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.cli.common import App, json_option, pass_app, print_json
-from sidecar.context import Context
+from sidecar.context import TASKS, Context
 from sidecar.errors import SidecarError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
@@ -128,18 +128,21 @@ def _identity(context: Context) -> Iterator[Line]:
 
 
 def _switches(context: Context) -> Iterator[Line]:
-    blocked = context.observe().blocked
-    for reason in blocked:
+    observation = context.observe()
+    reasons = [*observation.blocked, *observation.off.values()]
+    for reason in reasons:
         yield Line(FAIL, "off switch", reason)
-    if not blocked:
-        yield Line(OK, "off switches", "cron, its mail task, maintenance, upgrade, noemailever")
+    if not reasons:
+        yield Line(OK, "off switches", "cron, its mail tasks, maintenance, upgrade, noemailever")
 
 
 def _lock(context: Context) -> Iterator[Line]:
-    lock = context.lock()
-    with context.database.connection_for_writing() as conn:
-        doubts = lock_doubts(conn, context.tables, lock)
-    for doubt in doubts:
+    doubts: set[str] = set()
+    for task in TASKS:
+        lock = context.lock(task)
+        with context.database.connection_for_writing() as conn:
+            doubts.update(lock_doubts(conn, context.tables, lock, task))
+    for doubt in sorted(doubts):
         yield Line(FAIL, "cron lock", doubt)
     if not doubts:
         yield Line(OK, "cron lock", f"shared with cron ({type(lock).__name__})")

@@ -91,11 +91,11 @@ class App:
     @contextmanager
     def _actions(self, site_uid: str) -> Iterator[Actions]:
         context = self.context
-        source = context.iomad_mail(site_uid)
+        pollers = context.pollers(site_uid)
         routes = context.routes(context.lease.guard)
         routes.site_uid = site_uid
         try:
-            yield context.actions({source.name: source}, routes)
+            yield context.actions(pollers, routes)
         finally:
             routes.close(1.0)
 

@@ -8,22 +8,24 @@ from sqlalchemy import Connection, func, select, text
 
 from sidecar.errors import LockBusyError
 from sidecar.moodle.locks import TaskLock
-from sidecar.moodle.switches import EMAIL_TASK
 from sidecar.moodle.tables import MoodleTables
 
 FRESH = 3600
 """Seconds for which a running task's ``timestarted`` is believed."""
 
 
-def lock_doubts(conn: Connection, tables: MoodleTables, lock: TaskLock) -> list[str]:
-    """Reasons why the lock may not be shared, in the admin's words; empty when it is proved.
+def lock_doubts(
+    conn: Connection, tables: MoodleTables, lock: TaskLock, task_name: str
+) -> list[str]:
+    """Reasons why the lock of a scheduled task may not be shared, in the admin's words.
 
-    A lock that is merely busy raises no doubt: cron holding it is the proof itself.
+    Empty when it is proved. A lock that is merely busy raises no doubt: cron holding it is the
+    proof itself.
     """
     doubts = [] if conn.dialect.name == "sqlite" else _server_doubts(conn)
     task = tables.task_scheduled
     running = select(task.c.timestarted, task.c.hostname, task.c.pid).where(
-        task.c.classname == EMAIL_TASK
+        task.c.classname == task_name
     )
     try:
         with lock.session(conn), conn.begin(), lock.transaction(conn):
@@ -33,7 +35,7 @@ def lock_doubts(conn: Connection, tables: MoodleTables, lock: TaskLock) -> list[
     fresh = row and row.timestarted and 0 <= time.time() - row.timestarted < FRESH
     if row and fresh and (row.hostname != socket.gethostname() or _alive(row.pid)):
         doubts.append(
-            "we got the cron lock while Moodle says that its mail task is running: cron uses"
+            "we got the cron lock while Moodle says that the task is running: cron uses"
             " another lock, or its run was killed (then this clears by itself)"
         )
     return doubts

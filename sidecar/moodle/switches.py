@@ -1,6 +1,7 @@
 """The off switches of the admin and of Moodle: while one is on, nothing is claimed or sent."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -10,13 +11,32 @@ from sidecar.moodle.tables import MoodleTables
 from sidecar.settings import Settings
 
 EMAIL_TASK = "\\local_email\\task\\cron_task"
+PASSWORD_TASK = "\\core\\task\\send_new_user_passwords_task"  # noqa: S105 - a class name
 
 _VERSION = re.compile(r"\$(?:plugin->|module->)?version\s*=\s*([0-9.]+)\s*;")
 
 
-def blocked_by(
-    conn: Connection, tables: MoodleTables, config: MoodleConfig, settings: Settings, now: int
-) -> list[str]:
+def disabled_tasks(
+    conn: Connection, tables: MoodleTables, settings: Settings, tasks: Collection[str]
+) -> dict[str, str]:
+    """Those of Moodle's scheduled ``tasks`` that are off, each with the reason in words.
+
+    What such a task would send is neither claimed nor sent: the admin switched that mail off.
+    """
+    if settings.only_sidecar_sends:
+        return {}
+    t = tables.task_scheduled
+    query = select(t.c.classname, t.c.disabled).where(t.c.classname.in_(list(tasks)))
+    disabled = {row.classname: bool(row.disabled) for row in conn.execute(query)}
+    reasons = {task: f"the scheduled task {task} does not exist" for task in tasks}
+    for task, off in disabled.items():
+        del reasons[task]
+        if off:
+            reasons[task] = f"the scheduled task {task} is disabled"
+    return reasons
+
+
+def blocked_by(config: MoodleConfig, settings: Settings, now: int) -> list[str]:
     """Why nothing may move now, in the admin's words; empty when everything may.
 
     now: the database's clock, Unix seconds. Sources: lib/classes/cron.php, lib/setup.php,
@@ -25,16 +45,6 @@ def blocked_by(
     reasons: list[str] = []
     if not config.flag("cron_enabled"):
         reasons.append("cron is disabled (Site administration > Server > Tasks > Task processing)")
-    if not settings.only_sidecar_sends:
-        task = conn.execute(
-            select(tables.task_scheduled.c.disabled).where(
-                tables.task_scheduled.c.classname == EMAIL_TASK
-            )
-        ).first()
-        if task is None:
-            reasons.append(f"the scheduled task {EMAIL_TASK} does not exist: is IOMAD installed?")
-        elif task.disabled:
-            reasons.append(f"the scheduled task {EMAIL_TASK} is disabled")
     if config.number("upgraderunning") > now:
         reasons.append("an upgrade of Moodle is running")
     if config.flag("maintenance_enabled"):

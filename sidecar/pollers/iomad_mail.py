@@ -15,7 +15,9 @@ from sidecar.metrics.registry import Metrics
 from sidecar.moodle import mail_queue
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.locks import TaskLock
+from sidecar.moodle.switches import EMAIL_TASK
 from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.base import Gate
 from sidecar.pollers.iomad_claim import SOURCE, Claim, Claimed
 from sidecar.pollers.iomad_prepare import prepare
 from sidecar.pollers.peek import Peek
@@ -27,9 +29,6 @@ from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
-
-Gate = Callable[[int], str]
-"""Company → why its mail may not be claimed now; '' if it may."""
 
 CHUNK = 250
 """Rows that one transaction claims."""
@@ -48,6 +47,7 @@ class IomadMail:
     """The source ``iomad_mail``."""
 
     name = SOURCE
+    task = EMAIL_TASK
 
     def __init__(
         self,
@@ -76,21 +76,14 @@ class IomadMail:
         self._claiming: frozenset[int] = frozenset()
         self._free_until = 0.0
         self.peek = Peek(tables, settings.job_types)
-        self.backlog_until: dict[int, int] = {}
-        """Company → the greatest id of old mail that the admin released."""
+        self._old_until: dict[int, int] = {}
         self.stopping = False
-        """Set from another thread: claim nothing more."""
         self.settled = False
-        """Whether the whole queue was looked at and nothing of it is left to claim now."""
 
     def poll(
         self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
     ) -> float | None:
-        """Look, and claim what is ripe; ``claimed`` is called after each chunk.
-
-        Returns the monotonic time at which more will be ripe; raises DatabaseError, and what
-        ``claimed`` raises.
-        """
+        """``Poller.poll``."""
         claiming = frozenset(company.company_id for company in companies if company.claims)
         if claiming - self._claiming:
             self.peek.look_again()
@@ -130,7 +123,7 @@ class IomadMail:
             open_to,
             open_groups=frozenset(Group(job.type, job.company_id) for job in jobs),
             threshold=lambda company: companies.get(company).bulk_threshold,
-            may_take_old=lambda m: m.id <= self.backlog_until.get(m.group.company_id, -1),
+            may_take_old=lambda m: m.id <= self._old_until.get(m.group.company_id, -1),
             rules=self._rules,
             now=now,
             monotonic=time.monotonic(),
@@ -225,8 +218,18 @@ class IomadMail:
         ]
         self._close(quiet)
 
+    def newest(self, conn: Connection) -> int:
+        """``Poller.newest``."""
+        return mail_queue.max_id(conn, self._tables)
+
+    def release_old(self, company_id: int, up_to: int) -> None:
+        """``Poller.release_old``."""
+        if self._old_until.get(company_id) != up_to:
+            self._old_until[company_id] = up_to
+            self.peek.look_again()
+
     def close_all(self) -> None:
-        """Nothing more will come: close every open job of this source."""
+        """``Poller.close_all``."""
         with self._database.read() as conn:
             jobs = capture.open_jobs(conn, self._database, self.name)
         self._close([job.id for job in jobs])

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 
 from sidecar import jobs
 from sidecar.errors import SidecarError
-from sidecar.jobs import Source
 from sidecar.lifecycle import Recipient
-from sidecar.moodle import mail_queue
-from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.base import Poller
 from sidecar.recall import Recall
 from sidecar.store import companies, requests
 from sidecar.store.companies import Companies
@@ -31,15 +29,13 @@ class Actions:
     def __init__(
         self,
         database: Database,
-        tables: MoodleTables,
         token: str,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, Poller],
         recall: Recall,
         read_companies: Callable[[], Companies],
         batch_size: int,
     ) -> None:
         self._database = database
-        self._tables = tables
         self._token = token
         self._sources = sources
         self._recall = recall
@@ -118,10 +114,11 @@ class Actions:
     def _backlog_take(self, params: Params) -> Answer:
         company_id = _number(params, "company")
         with self._database.read() as conn:
-            up_to = mail_queue.max_id(conn, self._tables)
+            newest = {name: poller.newest(conn) for name, poller in self._sources.items()}
         with self._database.write(self._token) as tx:
-            update_state(tx, self._database, {f"backlog:{company_id}": up_to})
-        return {"company": company_id, "up_to": up_to}
+            changes = {f"backlog:{name}:{company_id}": up_to for name, up_to in newest.items()}
+            update_state(tx, self._database, changes)
+        return {"company": company_id, **newest}
 
     def _drain(self, _params: Params) -> Answer:
         with self._database.write(self._token) as tx:

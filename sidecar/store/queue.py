@@ -73,11 +73,12 @@ def due_batches(
     *,
     exclude: Collection[int],
     exclude_ways: Collection[tuple[int, str]],
+    exclude_sources: Collection[str] = (),
     limit: int,
 ) -> list[DueBatch]:
     """Batches whose time has come: each company's oldest first, companies in turn.
 
-    exclude: batch ids; exclude_ways: pairs of company and provider.
+    exclude: batch ids; exclude_ways: pairs of company and provider; exclude_sources: names.
     """
     jobs, batches = database.tables.jobs, database.tables.batches
     turn = (
@@ -109,6 +110,7 @@ def due_batches(
             batches.c.next_attempt_at <= database.clock(),
             batches.c.id.not_in(list(exclude)),
             tuple_(jobs.c.company_id, batches.c.provider).not_in(list(exclude_ways)),
+            jobs.c.source.not_in(list(exclude_sources)),
             jobs.c.paused == 0,
         )
         .subquery()

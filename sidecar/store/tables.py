@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 _ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 _LONG: TypeEngine[str] = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of the tables; daemon and tables must agree."""
 
 
@@ -110,6 +110,7 @@ def our_tables(prefix: str) -> Tables:
             _int("job_id"),
             _str("email", 255),
             _text("recipient_data"),
+            _text("secret"),
             _str("status", 20, "pending"),
             _opt("sent_at"),
             _text("error_message"),
@@ -184,6 +185,7 @@ def our_tables(prefix: str) -> Tables:
             _opt("daily_quota"),
             _str("manager_copies", 10),
             _str("fallback", 10),
+            _str("send_window", 100),
             _int("paused"),
             unique=("company_id", "callback_key", "callback_key_old"),
         ),
@@ -209,7 +211,10 @@ def our_tables(prefix: str) -> Tables:
             _int("created_by"),
             _opt("send_at"),
             _str("status", 20, "draft"),
+            _opt("job_id"),
+            _text("error_message"),
             _int("created_at"),
+            indexes=(("status",),),
         ),
         outbox=table(
             "outbox",

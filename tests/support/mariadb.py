@@ -55,7 +55,7 @@ class MariaDBServer:
     def __enter__(self) -> Self:
         try:
             self._install()
-            self.start()
+            self._start_on_a_free_port()
         except BaseException:
             self.__exit__()
             raise
@@ -84,6 +84,18 @@ class MariaDBServer:
     @staticmethod
     def _user() -> tuple[str, ...]:
         return ("--user=mysql",) if os.geteuid() == 0 else ()
+
+    def _start_on_a_free_port(self, tries: int = 3) -> None:
+        """Another process may take the port between our look and the server's start."""
+        for left in reversed(range(tries)):
+            try:
+                self.start()
+            except AssertionError:
+                if not left:
+                    raise
+                self.port = free_port()
+            else:
+                return
 
     def start(self) -> None:
         """Start the server and wait until it answers; always on the same port."""
