@@ -115,7 +115,9 @@ class AtOnce:
         desk.recorder.touch([batch_id])
 
 
-def ready(batch: DueBatch, key: str, mails: Sequence[Mail], now: int) -> MailBatch:
+def ready(
+    batch: DueBatch, key: str, mails: Sequence[Mail], now: int, emails: str = ""
+) -> MailBatch:
     """The batch as it leaves with the ask that begins at ``now``, Unix seconds."""
     return MailBatch(
         id=batch.id,
@@ -127,4 +129,5 @@ def ready(batch: DueBatch, key: str, mails: Sequence[Mail], now: int) -> MailBat
         job_type=batch.job_type,
         batch_num=batch.batch_num,
         first_issued_at=batch.first_issued_at or now,
+        emails=emails,
     )

@@ -5,12 +5,14 @@ import logging
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from sidecar import jobs
 from sidecar.connectors.base import Connector, Submission
 from sidecar.handover import Desk, ready
 from sidecar.lifecycle import SILENT_ASKS, Recipient
 from sidecar.mail import Address, Mail, MailBatch
+from sidecar.packing import Packed
 from sidecar.store import asks, queue, results
 from sidecar.store.companies import Company
 from sidecar.store.database import Database, Transaction
@@ -51,18 +53,20 @@ class Later:
         askable = {mail.id for mail in waiting if mail.status in ASKABLE}
         desk.drop(batch, [d for d in prepared.dropped if d.mail_id in askable])
         mails = [_from_company(mail, company) for mail in prepared.mails]
-        mails = list(self._fit(batch, connector, company, waiting, mails))
-        if not mails:
+        packed = connector.pack(mails, self._batch_size, key)
+        chosen = self._fit(batch, company, waiting, packed)
+        if not chosen:
             self._nothing_left(batch)
             return None
         with database.write(desk.lease.token) as tx:
-            leaving, new = asks.mark_asked(tx, database, batch.id, {mail.id for mail in mails})
-        mails = [mail for mail in mails if mail.id in leaving]
+            leaving, new = asks.mark_asked(tx, database, batch.id, {mail.id for mail in chosen})
+        mails = [mail for mail in chosen if mail.id in leaving]
         if not mails:
             self._nothing_left(batch)
             return None
         self._asked[batch.id] = new
-        return ready(batch, key, mails, now)
+        as_packed = packed.groups[:1] == (tuple(mails),)
+        return ready(batch, key, mails, now, packed.emails if as_packed else "")
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:
         """``Handover.accept``: its mails are the provider's until their results come."""
@@ -132,20 +136,19 @@ class Later:
     def _fit(
         self,
         batch: DueBatch,
-        connector: Connector,
         company: Company,
         waiting: Sequence[PendingMail],
-        mails: Sequence[Mail],
+        packed: Packed,
     ) -> Sequence[Mail]:
         """The mails of one message; the rest goes to other batches, by SMTP or back to Moodle."""
-        packed = connector.pack(mails, self._batch_size)
         if len(packed.groups) == 1 and not packed.too_large:
             return packed.groups[0]
         if not batch.never_submitted:  # its membership is fixed: what does not fit waits
             return packed.groups[0] if packed.groups else ()
         row_of = {mail.id: mail.source_id for mail in waiting}
         large_rows = {row_of[mail.id] for mail in packed.too_large}
-        large = {mail.id for mail in mails if row_of[mail.id] in large_rows}
+        packed_mails = [*chain(*packed.groups), *packed.too_large]
+        large = {mail.id for mail in packed_mails if row_of[mail.id] in large_rows}
         kept = [[mail for mail in group if mail.id not in large] for group in packed.groups]
         groups = [group for group in kept if group]
         desk, database = self._desk, self._desk.database

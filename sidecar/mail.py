@@ -67,7 +67,8 @@ class MailBatch:
     """A batch ready to leave: at most ``batch_size`` mails of one company.
 
     attempt: how often a connector was asked to take it, from 1; first_issued_at: when it was
-    asked first, Unix seconds.
+    asked first, Unix seconds. emails: the mails as ``packing.encode_emails`` makes them, where
+    packing has compressed them already; '' else.
     """
 
     id: int
@@ -79,6 +80,7 @@ class MailBatch:
     job_type: str = ""
     batch_num: int = 0
     first_issued_at: int = 0
+    emails: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

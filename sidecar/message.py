@@ -177,7 +177,7 @@ def encode_batch(batch: MailBatch, site_uid: str, key: SigningKey, timestamp: in
             "company_id": batch.company_id,
             "first_issued_at": batch.first_issued_at,
             "encoding": "gzip+base64",
-            "emails": encode_emails(batch.mails, batch.batch_key),
+            "emails": batch.emails or encode_emails(batch.mails, batch.batch_key),
         }
     )
     return seal(JOB, f"{head[:-1]},{fields[1:]}", key, timestamp)

@@ -17,15 +17,18 @@ OVERHEAD = 4096
 """Bytes kept free in every message for all that is neither ``emails`` nor its From and Reply-To.
 
 The fields take under 1,500 with every name as long as its database column. The rest is for the
-batch_key, which is not known yet when mails are packed: another key compresses a little better or
-worse, by a few bytes a mail at most.
+batch_key of all groups but the first, which is not known yet when mails are packed: another key
+compresses a little better or worse, by a few bytes a mail at most.
 """
+
+SHARED_BLOCK = 4096
+"""Bytes that text may cost more than alone, because it shares a block and so its Huffman codes with
+what was compressed before it: at most a bit for each of the 16,384
+symbols of a block (RFC 1951)."""
 
 LEVEL = 5
 """Of gzip. Mails of one template: 38 % smaller than level 1 for 1 ms more a hundred; level 6 takes
 longer and gains 1 to 2 %."""
-
-_SOME_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 _json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _shared: WeakKeyDictionary[Content, str] = WeakKeyDictionary()
@@ -33,30 +36,35 @@ _shared: WeakKeyDictionary[Content, str] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """groups: what goes into one message each, in order; too_large: mails that fit into none."""
+    """groups: what goes into one message each, in order; too_large: mails that fit into none.
+
+    emails: the first group as ``encode_emails`` makes it, '' where no message is made of it.
+    """
 
     groups: tuple[tuple[Mail, ...], ...] = field(repr=False)
     too_large: tuple[Mail, ...] = field(repr=False)
+    emails: str = field(default="", repr=False)
 
 
-def pack(mails: Sequence[Mail], *, limit: int, batch_size: int) -> Packed:
+def pack(mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str) -> Packed:
     """Split ``mails``, in order, into groups that fit into a message each.
 
     Every group has at most ``batch_size`` mails, and its ``message.encode_batch`` at most
     ``limit`` bytes. Mails of one row (one Content, side by side) stay together where they can.
-    Compresses only what could be too large uncompressed.
+    batch_key: of the first group. It is compressed once; of the others, only what could be too
+    large uncompressed.
     """
-    groups: list[tuple[Mail, ...]] = []
+    groups: list[_Group] = []
     too_large: list[Mail] = []
-    group = _Group(limit, batch_size)
+    group = _Group(limit, batch_size, batch_key)
 
     def place(row: Sequence[Mail]) -> None:
         nonlocal group
         if group.add(row):
             return
-        fresh = _Group(limit, batch_size)
+        fresh = _Group(limit, batch_size, batch_key)
         if fresh.add(row):
-            groups.append(tuple(group.mails))
+            groups.append(group)
             group = fresh
         elif len(row) == 1:
             too_large.append(row[0])
@@ -66,23 +74,27 @@ def pack(mails: Sequence[Mail], *, limit: int, batch_size: int) -> Packed:
 
     for _, row in groupby(mails, key=lambda mail: id(mail.content)):
         place(list(row))
-    if group.mails:
-        groups.append(tuple(group.mails))
-    return Packed(tuple(groups), tuple(too_large))
+    groups += [group] if group.mails else []
+    emails = groups[0].encoded() if groups else ""
+    return Packed(tuple(tuple(g.mails) for g in groups), tuple(too_large), emails)
 
 
 class _Group:
-    """Mails for one message; takes more as long as they fit."""
+    """Mails for one message; takes more as long as they fit.
 
-    def __init__(self, limit: int, batch_size: int) -> None:
+    What could be too large uncompressed is compressed, and only as much of it as must be for the
+    rest to fit for sure.
+    """
+
+    def __init__(self, limit: int, batch_size: int, batch_key: str) -> None:
         self.mails: list[Mail] = []
-        self._batch_size = batch_size
-        self._limit = limit
+        self._limit, self._batch_size, self._key = limit, batch_size, batch_key
         self._room = 0
-        self._raw = 0
         self._waiting: list[str] = []
+        self._waiting_size = 0
         self._gzip = compressor()
-        self._written = 0
+        self._written: list[bytes] = []
+        self._size = 0
 
     def add(self, row: Sequence[Mail]) -> bool:
         """Take all of ``row``, or change nothing and return False."""
@@ -92,25 +104,37 @@ class _Group:
             head = len(_json(encode_head(row[0])))
             self._room = (self._limit - OVERHEAD - head) // 4 * 3
         first = (self.mails or row)[0]
-        text = "".join(f",{encode_mail(mail, _SOME_KEY, first)}" for mail in row)
-        raw = self._raw + len(text)
-        if _most_compressed(raw) <= self._room:
-            self._waiting.append(text)
-        elif not self._fits("".join([*self._waiting, text])):
-            return False
-        self._raw = raw
+        separator = "," if self.mails else "["
+        text = separator + ",".join(encode_mail(mail, self._key, first) for mail in row)
+        if not self._surely_fits(text):
+            self._write()
+            if not (self._surely_fits(text) or self._fits(text)):
+                return False
+        self._waiting.append(text)
+        self._waiting_size += len(text)
         self.mails += row
         return True
 
+    def encoded(self) -> str:
+        """The group as ``encode_emails`` makes it; it takes no more mails then."""
+        self._waiting.append("]")
+        self._write()
+        return b64encode(b"".join([*self._written, self._gzip.flush()])).decode("ascii")
+
+    def _surely_fits(self, text: str) -> bool:
+        most = _most_compressed(self._waiting_size + len(text))
+        return self._size + most <= self._room
+
     def _fits(self, text: str) -> bool:
         gzip = self._gzip.copy()
-        written = self._written + len(gzip.compress(text.encode("ascii")))
-        whole = gzip.copy()
-        if written + len(whole.compress(b"]")) + len(whole.flush()) > self._room:
-            return False
-        self._gzip, self._written = gzip, written
+        rest = gzip.compress(f"{text}]".encode("ascii")) + gzip.flush()
+        return sum(map(len, self._written)) + len(rest) <= self._room
+
+    def _write(self) -> None:
+        self._written.append(self._gzip.compress("".join(self._waiting).encode("ascii")))
+        self._size = sum(map(len, self._written)) + len(self._gzip.copy().flush()) + SHARED_BLOCK
         self._waiting.clear()
-        return True
+        self._waiting_size = 0
 
 
 def encode_head(first: Mail) -> str:

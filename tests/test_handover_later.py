@@ -77,8 +77,8 @@ class Provider:
         self.gave_up: Callable[[list[Revocation]], object] = lambda mails: None
         self.started: set[str] = set()
 
-    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
-        return pack(mails, limit=self.limit, batch_size=batch_size)
+    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
+        return pack(mails, limit=self.limit, batch_size=batch_size, batch_key=batch_key)
 
     def depth(self) -> int | None:
         return self.waiting

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from sidecar.mail import Address, Attachment, Content, Mail, MailBatch
 from sidecar.message import SigningKey, encode_batch
-from sidecar.packing import OVERHEAD, pack
+from sidecar.packing import OVERHEAD, encode_emails, pack
 from tests.connectors.mails import make_mail
 from tests.contract.strategies import mail_lists
 
 SQS, SMALL = 1_048_576, 128_000
 MOST = 2**63 - 1
 KEY = SigningKey("\\" * 64, "secret")
+BATCH = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
 def message_size(mails: Sequence[Mail], batch_key: str = "") -> int:
@@ -46,7 +47,7 @@ def test_nothing_is_lost_moved_doubled_or_too_large(
     mails: list[Mail], room: int, batch_size: int
 ) -> None:
     limit = OVERHEAD + room
-    packed = pack(mails, limit=limit, batch_size=batch_size)
+    packed = pack(mails, limit=limit, batch_size=batch_size, batch_key=BATCH)
     unfit = {id(mail) for mail in packed.too_large}
     fit = [mail for mail in mails if id(mail) not in unfit]
     assert [id(mail) for group in packed.groups for mail in group] == [id(mail) for mail in fit]
@@ -56,11 +57,24 @@ def test_nothing_is_lost_moved_doubled_or_too_large(
         assert message_size(group) <= limit
     for mail in packed.too_large:
         assert message_size([mail]) > limit - OVERHEAD
+    if packed.groups:
+        assert packed.emails == encode_emails(packed.groups[0], BATCH)
+
+
+@pytest.mark.parametrize("limit", [SMALL, 262_144, SQS])
+def test_the_first_group_is_compressed_as_it_would_be_alone(limit: int) -> None:
+    mails = [welcome(number) for number in range(100)]
+    packed = pack(mails, limit=limit, batch_size=100, batch_key=BATCH)
+    assert packed.emails == encode_emails(packed.groups[0], BATCH)
+    batch = MailBatch(MOST, BATCH, MOST, MOST, MOST, packed.groups[0], "😀" * 50, MOST, MOST)
+    made = encode_batch(replace(batch, emails=packed.emails), '"' * 64, KEY, MOST)
+    assert made == encode_batch(batch, '"' * 64, KEY, MOST)
+    assert len(made) <= limit
 
 
 @given(mails=mail_lists(max_size=20))
 def test_what_fits_goes_in_one_message(mails: list[Mail]) -> None:
-    packed = pack(mails, limit=SQS, batch_size=100)
+    packed = pack(mails, limit=SQS, batch_size=100, batch_key=BATCH)
     assert packed.groups == (tuple(mails),)
     assert not packed.too_large
 
@@ -68,7 +82,7 @@ def test_what_fits_goes_in_one_message(mails: list[Mail]) -> None:
 @pytest.mark.parametrize("limit", [SMALL, 262_144, SQS])
 def test_a_large_batch_fills_its_messages(limit: int) -> None:
     mails = [welcome(number) for number in range(300)]
-    packed = pack(mails, limit=limit, batch_size=1_000)
+    packed = pack(mails, limit=limit, batch_size=1_000, batch_key=BATCH)
     sizes = [message_size(group) for group in packed.groups]
     assert [mail for group in packed.groups for mail in group] == mails
     assert max(sizes) <= limit
@@ -78,7 +92,7 @@ def test_a_large_batch_fills_its_messages(limit: int) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 def test_a_group_has_at_most_batch_size_mails(batch_size: int) -> None:
     mails = [welcome(number, words=5) for number in range(150)]
-    packed = pack(mails, limit=SQS, batch_size=batch_size)
+    packed = pack(mails, limit=SQS, batch_size=batch_size, batch_key=BATCH)
     full, rest = divmod(150, batch_size)
     assert [len(group) for group in packed.groups] == [batch_size] * full + [rest] * bool(rest)
 
@@ -98,18 +112,18 @@ def test_just_under_and_just_over_the_limit(limit: int, incompressible: bool) ->
     fits, large = 0, limit * 3
     while large - fits > 1:
         middle = (fits + large) // 2
-        if pack([mail(middle)], limit=limit, batch_size=1).groups:
+        if pack([mail(middle)], limit=limit, batch_size=1, batch_key=BATCH).groups:
             fits = middle
         else:
             large = middle
-    assert pack([mail(large)], limit=limit, batch_size=1).too_large
+    assert pack([mail(large)], limit=limit, batch_size=1, batch_key=BATCH).too_large
     assert limit - OVERHEAD - 8 <= message_size([mail(fits)]) <= limit
 
 
 def test_one_mail_that_is_too_large_leaves_the_others_together() -> None:
     huge = make_mail(content=noise(SQS))
     before, after = [welcome(1), welcome(2)], [welcome(3)]
-    packed = pack([*before, huge, *after], limit=SQS, batch_size=100)
+    packed = pack([*before, huge, *after], limit=SQS, batch_size=100, batch_key=BATCH)
     assert packed.groups == ((*before, *after),)
     assert packed.too_large == (huge,)
 
@@ -117,18 +131,18 @@ def test_one_mail_that_is_too_large_leaves_the_others_together() -> None:
 def test_mails_of_one_row_stay_together() -> None:
     rows = [noise(9_000, seed) for seed in range(10)]
     mails = [make_mail(content=row) for row in rows for _ in range(3)]
-    packed = pack(mails, limit=60_000, batch_size=100)
+    packed = pack(mails, limit=60_000, batch_size=100, batch_key=BATCH)
     assert len(packed.groups) > 1
     for group in packed.groups:
         assert len(group) % 3 == 0
-    packed = pack(mails, limit=SQS, batch_size=10)
+    packed = pack(mails, limit=SQS, batch_size=10, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [9, 9, 9, 3]
 
 
 def test_a_row_that_is_too_large_for_one_message_is_split() -> None:
     row = noise(60_000)  # farther back than gzip looks: each mail takes its full size
     mails = [make_mail(content=row) for _ in range(5)]
-    packed = pack(mails, limit=SMALL, batch_size=100)
+    packed = pack(mails, limit=SMALL, batch_size=100, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [1] * 5
     assert not packed.too_large
 
@@ -137,10 +151,10 @@ def test_a_long_sender_is_counted() -> None:
     sender = Address("a@b.test", '"' * 5_000)  # four bytes each, a quote in a string in a string
     mails = [make_mail(content=noise(6_000, seed), sender=sender) for seed in range(9)]
     for limit in range(40_000, 60_000, 2_000):
-        packed = pack(mails, limit=limit, batch_size=100)
+        packed = pack(mails, limit=limit, batch_size=100, batch_key=BATCH)
         assert sum(map(len, packed.groups)) == 9
         assert max(map(message_size, packed.groups)) <= limit
-    assert pack(mails, limit=20_000, batch_size=100).too_large == tuple(mails)
+    assert pack(mails, limit=20_000, batch_size=100, batch_key=BATCH).too_large == tuple(mails)
 
 
 def test_the_reserve_covers_the_longest_fields_and_any_batch_key() -> None:
@@ -157,11 +171,11 @@ def test_the_reserve_covers_the_longest_fields_and_any_batch_key() -> None:
 
 
 def test_no_mails_make_no_group() -> None:
-    packed = pack([], limit=SQS, batch_size=100)
+    packed = pack([], limit=SQS, batch_size=100, batch_key=BATCH)
     assert (packed.groups, packed.too_large) == ((), ())
 
 
 def test_what_is_packed_is_not_shown() -> None:
     secret = make_mail(content=Content("s", "Kx7pQ", "Kx7pQ"))
-    assert "Kx7pQ" not in repr(pack([secret], limit=SQS, batch_size=1))
-    assert "Kx7pQ" not in repr(pack([secret], limit=10, batch_size=1))
+    assert "Kx7pQ" not in repr(pack([secret], limit=SQS, batch_size=1, batch_key=BATCH))
+    assert "Kx7pQ" not in repr(pack([secret], limit=10, batch_size=1, batch_key=BATCH))

@@ -76,9 +76,9 @@ class AwsConnector:
         self._size: int | None = None
         self._ask_size_at = 0.0
 
-    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
+    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
         """Split ``mails`` into batches of at most ``batch_size`` that the queue takes."""
-        return pack(mails, limit=self.max_bytes(), batch_size=batch_size)
+        return pack(mails, limit=self.max_bytes(), batch_size=batch_size, batch_key=batch_key)
 
     def max_bytes(self) -> int:
         """Bytes of the largest message that the queue takes; asks it once."""

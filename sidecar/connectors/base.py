@@ -90,8 +90,11 @@ class Connector(Protocol):
         a provider's refusal is a Submission.
         """
 
-    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
-        """Split mails into batches that the provider takes, in order; some may be too large."""
+    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
+        """Split mails into batches that the provider takes, in order; some may be too large.
+
+        batch_key: of the first batch.
+        """
 
     def probe(self) -> Probe:
         """Ask the provider whether it would take mail, sending none."""

@@ -90,7 +90,12 @@ class SmtpConnector:
             with self._lock:
                 self._submits.discard(submit)
 
-    def pack(self, mails: Sequence[Mail], batch_size: int) -> Packed:
+    def pack(
+        self,
+        mails: Sequence[Mail],
+        batch_size: int,
+        batch_key: str,  # noqa: ARG002 - no message is made
+    ) -> Packed:
         """See ``Connector.pack``: the server is told each size when its mail's turn comes."""
         mails = tuple(mails)
         starts = range(0, len(mails), batch_size)

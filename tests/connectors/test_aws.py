@@ -167,14 +167,14 @@ def test_packing_asks_the_queue_once_how_much_it_takes(aws: Aws) -> None:
     ]
     huge = make_mail(content=Content("x", noise(1_000_000).hex(), "x"))
     connector = aws.make()
-    packed = connector.pack([*mails, huge], 100)
+    packed = connector.pack([*mails, huge], 100, "0" * 32)
     assert [len(group) for group in packed.groups] == [5, 1]
     assert packed.too_large == (huge,)
     aws.sqs.set_queue_attributes(
         QueueUrl=aws.url(aws.jobs), Attributes={"MaximumMessageSize": "262144"}
     )
     connector = aws.make()
-    packed = connector.pack(mails, 100)
+    packed = connector.pack(mails, 100, "0" * 32)
     assert [len(group) for group in packed.groups] == [1] * 6
     batches = [make_batch(group) for group in packed.groups]
     assert {s.verdict for s in submit(connector, batches)} == {Verdict.ACCEPTED}
