@@ -42,11 +42,9 @@ class Later:
         desk, database = self._desk, self._desk.database
         states = self._states_to_ask(batch, connector)
         key = batch.batch_key or secrets.token_hex(16)
-        with database.write(desk.lease.token) as tx:
-            due, now = self._silent_at(batch, tx.now), tx.now
-            if not states or not asks.take_batch(tx, database, batch, key, connector.name, due):
-                self._forget(batch.id)
-                return None
+        if not states:
+            self._forget(batch.id)
+            return None
         with database.read() as conn:
             waiting = queue.waiting_mails(conn, database, batch.id, states)
             prepared = desk.sources[batch.source].prepare(conn, batch, waiting)
@@ -59,6 +57,10 @@ class Later:
             self._nothing_left(batch)
             return None
         with database.write(desk.lease.token) as tx:
+            due, now = self._silent_at(batch, tx.now), tx.now
+            if not asks.take_batch(tx, database, batch, key, connector.name, due):
+                self._forget(batch.id)
+                return None
             leaving, new = asks.mark_asked(tx, database, batch.id, {mail.id for mail in chosen})
         mails = [mail for mail in chosen if mail.id in leaving]
         if not mails:

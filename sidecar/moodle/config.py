@@ -1,5 +1,6 @@
 """What Moodle's configuration says: ``{config}``, overridden by config.php as in Moodle itself."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,6 +61,24 @@ class MoodleConfig:
         """IOMAD's per-company setting, else the site's (company::set_company_mailer)."""
         own = self.text(f"{name}{company_id}") if company_id > 0 else ""
         return own if own not in ("", "0") else self.text(name)
+
+
+class RecentConfig:
+    """The settings as they were at most ``max_age`` seconds ago; for what asks many times a second.
+
+    Thread-safe: two threads may at worst read the same twice.
+    """
+
+    def __init__(self, tables: MoodleTables, settings: Settings, max_age: float = 1.0) -> None:
+        self._tables, self._settings, self._max_age = tables, settings, max_age
+        self._known: tuple[float, MoodleConfig] | None = None
+
+    def read(self, conn: Connection) -> MoodleConfig:
+        """``read_config``, if the last one is too old."""
+        known, now = self._known, time.monotonic()
+        if known is None or now - known[0] > self._max_age:
+            known = self._known = (now, read_config(conn, self._tables, self._settings))
+        return known[1]
 
 
 def read_config(conn: Connection, tables: MoodleTables, settings: Settings) -> MoodleConfig:

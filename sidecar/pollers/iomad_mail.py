@@ -13,7 +13,7 @@ from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle import mail_queue
-from sidecar.moodle.config import MoodleConfig
+from sidecar.moodle.config import MoodleConfig, RecentConfig
 from sidecar.moodle.locks import TaskLock
 from sidecar.moodle.switches import EMAIL_TASK
 from sidecar.moodle.tables import MoodleTables
@@ -30,7 +30,7 @@ from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
 
-CHUNK = 250
+CHUNK = 500
 """Rows that one transaction claims."""
 
 DRAIN_SECONDS = 60.0
@@ -65,6 +65,7 @@ class IomadMail:
         self._lease = lease
         self._lock = lock
         self._metrics = metrics
+        self._config = RecentConfig(tables, settings)
         self._claim = Claim(database, tables, settings, site_uid)
         self._rules = Rules(
             min_age=settings.min_age,
@@ -250,7 +251,8 @@ class IomadMail:
         self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]
     ) -> Prepared:
         """``jobs.Source.prepare``."""
-        return prepare(conn, self._tables, self._settings, batch, waiting)
+        config = self._config.read(conn)
+        return prepare(conn, self._tables, self._settings, config, batch, waiting)
 
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         """``jobs.Source.give_back``."""

@@ -8,7 +8,7 @@ from sidecar.jobs import Dropped, Prepared
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Mail
 from sidecar.moodle import mail_queue
-from sidecar.moodle.config import read_config
+from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import MailSettingsError, diversion
 from sidecar.moodle.rendering import RenderedRow, RenderError, Rendering
 from sidecar.moodle.tables import MoodleTables
@@ -20,11 +20,11 @@ def prepare(
     conn: Connection,
     tables: MoodleTables,
     settings: Settings,
+    config: MoodleConfig,
     batch: DueBatch,
     waiting: Sequence[PendingMail],
 ) -> Prepared:
     """Drop the mails that are not ours any more or are pointless now, render the rest."""
-    config = read_config(conn, tables, settings)
     rows = mail_queue.bodies(conn, tables, {mail.source_id for mail in waiting})
     rendering = Rendering(conn, tables, config, settings, rows.values())
     divert = diversion(config)
