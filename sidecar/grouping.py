@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TEMPLATE_TYPES: Mapping[str, str] = {
     "user_create": "csv_import",
@@ -45,8 +46,7 @@ class Group:
     company_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A mail that waits. due, modified: Unix seconds; first_seen: monotonic seconds."""
 
     id: int

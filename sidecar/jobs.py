@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -53,8 +53,7 @@ class Source(Protocol):
         """Return queue rows to Moodle (id → original stamp); the ids that went back."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedRow:
+class ClaimedRow(NamedTuple):
     """A captured row and what it weighs in bytes."""
 
     row: CapturedRow

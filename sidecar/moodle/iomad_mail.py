@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -56,8 +57,7 @@ NEEDS_PASSWORD = frozenset({"user_create"})
 """Templates that are queued before what they announce is stored (FACTS §2a)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Addressee:
+class Addressee(NamedTuple):
     """One mail of a row. role: user, to, cc, manager or supervisor; userid 0 for a bare address."""
 
     role: str
@@ -73,8 +73,7 @@ class Left:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(NamedTuple):
     """A row that can be claimed, and everybody who gets it, each address once."""
 
     row: QueuedRow
@@ -206,9 +205,10 @@ class Expansion:
                 if (manager := self._users.get(manager_id)) is not None and manager.active
             ]
         if not template.disabledsupervisor:
+            named = self._supervisors.get(user.id, "")
             found += [
                 Addressee("supervisor", address)
-                for address in self._supervisors.get(user.id, "").split(",")
+                for address in (named.split(",") if named else ())
                 if is_valid(address)
             ]
         return found

@@ -1,16 +1,14 @@
 """Every query on IOMAD's mail queue, ``{email}`` (local/email/db/install.xml)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, case, func, select, update
 
 from sidecar.moodle.tables import MoodleTables
 
 
-@dataclass(frozen=True, slots=True)
-class QueueEntry:
+class QueueEntry(NamedTuple):
     """What peeking sees of a row; times in Unix seconds."""
 
     id: int
@@ -21,8 +19,7 @@ class QueueEntry:
     waiting: bool
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedRow:
+class QueuedRow(NamedTuple):
     """A row that waits, locked for claiming, without its body."""
 
     id: int
@@ -37,8 +34,7 @@ class QueuedRow:
     body_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedBody:
+class QueuedBody(NamedTuple):
     """What dispatch reads of a claimed row; ``sent`` tells whether it is still ours."""
 
     id: int
@@ -67,15 +63,8 @@ def _entries(tables: MoodleTables) -> Select[Any]:
 
 def _read(conn: Connection, query: Select[Any]) -> list[QueueEntry]:
     return [
-        QueueEntry(
-            id=row.id,
-            templatename=row.templatename or "",
-            company_id=max(0, row.companyid),
-            due=row.due,
-            modified=row.modifiedtime,
-            waiting=bool(row.waiting),
-        )
-        for row in conn.execute(query)
+        QueueEntry(row_id, template or "", max(0, company_id), due, modified, bool(waiting))
+        for row_id, template, company_id, due, modified, waiting in conn.execute(query)
     ]
 
 
@@ -141,18 +130,9 @@ def read_waiting(
         query = query.with_for_update()
     return [
         QueuedRow(
-            id=r.id,
-            templatename=r.templatename or "",
-            company_id=max(0, r.companyid),
-            user_id=r.userid,
-            course_id=r.courseid or 0,
-            sender_id=r.senderid or 0,
-            subject=r.subject,
-            headers=r.headers,
-            modified=r.modifiedtime,
-            body_size=r.body_size,
+            row_id, template or "", max(0, company_id), user_id, course or 0, sender or 0, *rest
         )
-        for r in conn.execute(query)
+        for row_id, template, company_id, user_id, course, sender, *rest in conn.execute(query)
     ]
 
 
@@ -199,19 +179,10 @@ def bodies(conn: Connection, tables: MoodleTables, ids: Collection[int]) -> dict
         e.c.sent,
     ).where(e.c.id.in_(list(ids)))
     return {
-        r.id: QueuedBody(
-            id=r.id,
-            templatename=r.templatename or "",
-            company_id=max(0, r.companyid),
-            user_id=r.userid,
-            course_id=r.courseid or 0,
-            sender_id=r.senderid or 0,
-            subject=r.subject,
-            body=r.body,
-            headers=r.headers,
-            sent=r.sent,
+        row_id: QueuedBody(
+            row_id, template or "", max(0, company_id), user_id, course or 0, sender or 0, *rest
         )
-        for r in conn.execute(query)
+        for row_id, template, company_id, user_id, course, sender, *rest in conn.execute(query)
     }
 
 

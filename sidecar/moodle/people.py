@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -13,8 +14,7 @@ NO_PASSWORD = ("", "to be generated")
 """What ``user.password`` holds before a password is stored (FACTS §2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """The part of ``{user}`` that mail needs."""
 
     id: int
@@ -56,17 +56,9 @@ def read_users(conn: Connection, tables: MoodleTables, ids: Iterable[int]) -> di
             u.c.suspended,
             u.c.password.not_in(NO_PASSWORD).label("has_password"),
         ).where(u.c.id.in_(wanted[start : start + 1000]))
-        for r in conn.execute(query):
-            found[r.id] = User(
-                id=r.id,
-                email=r.email,
-                firstname=r.firstname,
-                lastname=r.lastname,
-                username=r.username,
-                deleted=bool(r.deleted),
-                suspended=bool(r.suspended),
-                has_password=bool(r.has_password),
-            )
+        for *names, deleted, suspended, has_password in conn.execute(query):
+            user = User._make((*names, bool(deleted), bool(suspended), bool(has_password)))
+            found[user.id] = user
     return found
 
 
@@ -143,8 +135,8 @@ def memberships(
         .order_by(cu.c.id)
     )
     found: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for r in conn.execute(query):
-        found[r.companyid, r.userid].append(r.departmentid)
+    for company_id, user_id, department_id in conn.execute(query):
+        found[company_id, user_id].append(department_id)
     return found
 
 
@@ -164,8 +156,8 @@ def supervisors(
         .where(cu.c.userid.in_(ids))
         .order_by(cu.c.id)
     )
-    for r in rows:
-        field_of.setdefault(r.userid, r.emailprofileid or 0)
+    for user_id, field_id in rows:
+        field_of.setdefault(user_id, field_id or 0)
     site_field = config.number("companyemailprofileid")
     wanted = {user_id: field_of.get(user_id, 0) or site_field for user_id in ids}
     fields = {field for field in wanted.values() if field}

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from sidecar.lifecycle import Recipient
 from sidecar.store.database import Database, Transaction, new_id
@@ -23,8 +25,7 @@ class OpenJob:
     batches: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecipient:
+class NewRecipient(NamedTuple):
     """A mail about to be captured; bad addresses come with their final status and reason."""
 
     role: str
@@ -33,14 +34,13 @@ class NewRecipient:
     email_hash: str
     mail_key: str
     message_id: str
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = MappingProxyType({})
     status: Recipient = Recipient.PENDING
     error_code: str = ""
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedRow:
+class CapturedRow(NamedTuple):
     """A queue row with all its mails."""
 
     source_id: int
@@ -86,13 +86,10 @@ def known_rows(
     r = database.tables.recipients
     query = (
         select(r.c.source_id, r.c.source_stamp)
-        .where(
-            r.c.source == source,
-            tuple_(r.c.source_id, r.c.source_stamp).in_(list(keys)),
-        )
+        .where(r.c.source == source, r.c.source_id.in_({source_id for source_id, _ in keys}))
         .distinct()
     )
-    return {(row.source_id, row.source_stamp) for row in conn.execute(query)}
+    return {(row.source_id, row.source_stamp) for row in conn.execute(query)} & set(keys)
 
 
 def insert_job(

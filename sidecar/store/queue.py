@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, tuple_, update
 
@@ -38,8 +39,7 @@ class DueBatch:
         return self.status == Batch.PENDING.value
 
 
-@dataclass(frozen=True, slots=True)
-class PendingMail:
+class PendingMail(NamedTuple):
     """A recipient row that waits to be sent."""
 
     id: int
@@ -163,21 +163,8 @@ def waiting_mails(
         .order_by(r.c.id)
     )
     return [
-        PendingMail(
-            id=row.id,
-            batch_id=batch_id,
-            email=row.email,
-            role=row.role,
-            userid=row.userid,
-            source_id=row.source_id,
-            mail_key=row.mail_key,
-            message_id=row.message_id,
-            tries=row.tries,
-            last_try=row.timemodified,
-            status=Recipient(row.status),
-            data=json.loads(row.recipient_data or "{}"),
-        )
-        for row in conn.execute(query)
+        PendingMail._make((mail_id, batch_id, *rest, Recipient(status), json.loads(data or "{}")))
+        for mail_id, *rest, data, status in conn.execute(query)
     ]
 
 
