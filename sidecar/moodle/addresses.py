@@ -94,4 +94,6 @@ def _ascii_domain(domain: str) -> str:
 
 def _length(text: str) -> int:
     """Characters without quotes and escapes, as PHP's pattern counts them."""
+    if '"' not in text and "\\" not in text:
+        return len(text)
     return len(_ESCAPED.sub("x", text).replace('"', ""))

@@ -35,7 +35,10 @@ class QueuedRow(NamedTuple):
 
 
 class QueuedBody(NamedTuple):
-    """What dispatch reads of a claimed row; ``sent`` tells whether it is still ours."""
+    """What dispatch reads of a claimed row; ``sent`` tells whether it is still ours.
+
+    user_exists: its user is there and was not deleted.
+    """
 
     id: int
     templatename: str
@@ -47,6 +50,8 @@ class QueuedBody(NamedTuple):
     body: str
     headers: str | None
     sent: int | None
+    user_exists: bool
+    user_suspended: bool
 
 
 def _entries(tables: MoodleTables) -> Select[Any]:
@@ -165,19 +170,25 @@ def give_back(
 
 def bodies(conn: Connection, tables: MoodleTables, ids: Collection[int]) -> dict[int, QueuedBody]:
     """Claimed rows by id, with their bodies."""
-    e = tables.email
-    query = select(
-        e.c.id,
-        e.c.templatename,
-        e.c.companyid,
-        e.c.userid,
-        e.c.courseid,
-        e.c.senderid,
-        e.c.subject,
-        e.c.body,
-        e.c.headers,
-        e.c.sent,
-    ).where(e.c.id.in_(list(ids)))
+    e, u = tables.email, tables.user
+    query = (
+        select(
+            e.c.id,
+            e.c.templatename,
+            e.c.companyid,
+            e.c.userid,
+            e.c.courseid,
+            e.c.senderid,
+            e.c.subject,
+            e.c.body,
+            e.c.headers,
+            e.c.sent,
+            func.coalesce(u.c.deleted, 1) == 0,
+            func.coalesce(u.c.suspended, 0) != 0,
+        )
+        .select_from(e.outerjoin(u, u.c.id == e.c.userid))
+        .where(e.c.id.in_(list(ids)))
+    )
     return {
         row_id: QueuedBody(
             row_id, template or "", max(0, company_id), user_id, course or 0, sender or 0, *rest

@@ -60,7 +60,7 @@ class Rendering:
         self._users = read_users(
             conn,
             tables,
-            {row.user_id for row in rows} | {*senders, *froms, *admins, support},
+            {*senders, *froms, *admins, support},
         )
         self._support_name = self._support_firstname(support, admins)
         self._companies = read_companies(conn, tables, {row.company_id for row in rows})
@@ -74,10 +74,9 @@ class Rendering:
 
     def gone(self, row: QueuedBody) -> str:
         """Why the mail is pointless now: '' while its user may still get it."""
-        user = self._users.get(row.user_id)
-        if user is None or user.deleted:
+        if not row.user_exists:
             return "the user was deleted"
-        if user.suspended and row.templatename != "company_suspended":
+        if row.user_suspended and row.templatename != "company_suspended":
             return "the user is suspended"
         enrolment = row.templatename == "user_added_to_course"
         if enrolment and (row.user_id, row.course_id) not in self._enrolled:

@@ -74,15 +74,12 @@ def accept(tx: Transaction, database: Database, batch_id: int, provider_id: str,
         .exists()
     )
     earlier = waits & (b.c.next_attempt_at < due)
-    tx.conn.execute(
-        update(b)
-        .where(mine, b.c.status == Batch.SUBMITTING.value)
-        .values(status=Batch.QUEUED.value)
-    )
+    submitting = b.c.status == Batch.SUBMITTING.value
     tx.conn.execute(
         update(b)
         .where(mine)
         .values(
+            status=case((submitting, Batch.QUEUED.value), else_=b.c.status),
             queue_message_id=provider_id[:255] or b.c.queue_message_id,
             queued_at=tx.now,
             next_attempt_at=case((earlier, b.c.next_attempt_at), else_=due),

@@ -1,7 +1,7 @@
 """Queries of dispatch: which batches are due, taking them, putting them back."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +40,11 @@ class DueBatch:
 
 
 class PendingMail(NamedTuple):
-    """A recipient row that waits to be sent."""
+    """A recipient row that waits to be sent.
+
+    generation: how often an admin asked for this mail again. root_batch: the key of the batch that
+    first carried it, '' if that is the one it is in.
+    """
 
     id: int
     batch_id: int
@@ -53,18 +57,8 @@ class PendingMail(NamedTuple):
     tries: int
     last_try: int
     status: Recipient
-    data: Mapping[str, object]
-
-    @property
-    def generation(self) -> int:
-        """How often an admin asked for this mail again."""
-        value = self.data.get("generation", 0)
-        return value if isinstance(value, int) else 0
-
-    @property
-    def root_batch(self) -> str:
-        """The key of the batch that first carried it, if it is not the one it is in."""
-        return str(self.data.get("root_batch", ""))
+    generation: int
+    root_batch: str
 
 
 def due_batches(
@@ -163,9 +157,17 @@ def waiting_mails(
         .order_by(r.c.id)
     )
     return [
-        PendingMail._make((mail_id, batch_id, *rest, Recipient(status), json.loads(data or "{}")))
+        PendingMail._make((mail_id, batch_id, *rest, Recipient(status), *_repeated(data or "{}")))
         for mail_id, *rest, data, status in conn.execute(query)
     ]
+
+
+def _repeated(data: str) -> tuple[int, str]:
+    """Generation and root_batch out of recipient_data; most mails have neither."""
+    if '"generation"' not in data:
+        return 0, ""
+    fields = json.loads(data)
+    return int(fields["generation"]), str(fields.get("root_batch", ""))
 
 
 def take_batch(
