@@ -12,7 +12,7 @@ from typing import Protocol
 from sidecar.connectors.base import Connector, Submission
 from sidecar.jobs import Dropped, Prepared, Source
 from sidecar.lifecycle import retry_at
-from sidecar.mail import Mail, MailBatch, Outcome
+from sidecar.mail import Mail, MailBatch, Outcome, PackedMails
 from sidecar.recorder import Recorder
 from sidecar.store import queue, results
 from sidecar.store.companies import Company
@@ -93,7 +93,7 @@ class AtOnce:
         if not mails:
             self._reschedule(batch.id)
             return None
-        return ready(batch, key, mails, now)
+        return ready(batch, key, now, mails)
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:  # noqa: ARG002
         """``Handover.accept``: every mail has its outcome; some may be due again."""
@@ -116,7 +116,11 @@ class AtOnce:
 
 
 def ready(
-    batch: DueBatch, key: str, mails: Sequence[Mail], now: int, emails: str = ""
+    batch: DueBatch,
+    key: str,
+    now: int,
+    mails: Sequence[Mail] = (),
+    packed: PackedMails | None = None,
 ) -> MailBatch:
     """The batch as it leaves with the ask that begins at ``now``, Unix seconds."""
     return MailBatch(
@@ -129,5 +133,5 @@ def ready(
         job_type=batch.job_type,
         batch_num=batch.batch_num,
         first_issued_at=batch.first_issued_at or now,
-        emails=emails,
+        packed=packed,
     )
