@@ -21,7 +21,7 @@ from tests.support.wait import wait_for
 
 @pytest.fixture
 def context(iomad_db: str, config_file: ConfigFile) -> Iterator[Context]:
-    """A site with 30 claimed mails that wait for a provider nobody answers at."""
+    """A site with 30 claimed rows, whose mails wait."""
     site = Site(iomad_db)
     site.set_config("smtphosts", "127.0.0.1:9")
     site.add_company(1, "Acme")
@@ -34,6 +34,9 @@ def context(iomad_db: str, config_file: ConfigFile) -> Iterator[Context]:
         daemon.wait_for_line("claimed 30 rows")
         daemon.kill9()
     made = Context(load(Path(config), {}))
+    batches = made.database.tables.batches
+    with made.database.write(None) as tx:
+        tx.conn.execute(batches.update().values(status="pending", next_attempt_at=0))
     yield made
     made.close()
 
