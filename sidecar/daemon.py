@@ -279,10 +279,12 @@ class Daemon:
             log.exception("results wait: a defect")
 
     def _settle(self) -> None:
-        if self._leader is None or not self._context.lease.held():
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
             return
         dirty = self._recorder.take_dirty()
         try:
+            leader.look_at_holds()
             settle.refresh(self._context.database, self._context.lease, dirty)
         except SidecarError as error:
             self._recorder.touch(dirty)

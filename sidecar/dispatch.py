@@ -18,6 +18,7 @@ from sidecar.errors import SidecarError
 from sidecar.fallback import Fallback
 from sidecar.handover import AtOnce, Desk, Handover
 from sidecar.handover_later import Later
+from sidecar.holds import Holds
 from sidecar.jobs import Source
 from sidecar.lifecycle import Recipient
 from sidecar.mail import MailBatch, Outcome
@@ -99,6 +100,8 @@ class Dispatcher:
         self._fallback = Fallback(database, lease, sources)
         self._stop = threading.Event()
         self._view: View | None = None
+        self.holds = Holds()
+        """What an admin holds back; replaced as a whole, also from another thread."""
 
     def recover(self) -> None:
         """On taking the lease: free all that a process before us left in flight."""
@@ -159,6 +162,8 @@ class Dispatcher:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _fill(self, view: View) -> None:
+        if self.holds.everything:
+            return
         now = time.monotonic()
         with self._lock:
             held = {i for lane in self._lanes.values() for i in lane.holding} | self._interrupted
@@ -170,13 +175,14 @@ class Dispatcher:
                 exclude=held,
                 exclude_ways=closed,
                 exclude_sources=view.held,
+                exclude_companies=self.holds.companies,
                 limit=LOOKAHEAD,
             )
             full = self._full_companies(conn, view, due)
         refused: dict[str, list[int]] = {}
         for batch in due:
             company = view.companies.get(batch.company_id)
-            if company.paused or batch.company_id in full:
+            if batch.company_id in full:
                 continue
             provider = batch.provider
             if batch.never_submitted and provider != "smtp":
@@ -260,8 +266,9 @@ class Dispatcher:
         view, batch = self._view, lane.holding.get(batch_id)
         if view is None or batch is None or self._stop.is_set():
             return True
-        paused = view.companies.get(batch.company_id).paused or batch.source in view.held
-        return paused or lane.diverted.get(batch_id) != diversion(view.config)
+        if batch.source in view.held or self.holds.reason(batch.company_id, batch.job_id):
+            return True
+        return lane.diverted.get(batch_id) != diversion(view.config)
 
     def _feed(self, lane: Lane, connector: Connector) -> Iterator[MailBatch]:
         """Batches of a lane, prepared one at a time, as the connector has room for them."""
@@ -275,6 +282,9 @@ class Dispatcher:
                 soon = (batch, *islice(lane.waiting, 1))
                 many = len(lane.waiting) >= MANY
             lane.diverted[batch.id] = diversion(view.config)
+            if self._must_wait(lane, batch.id):
+                self._let_go(lane, batch.id)
+                continue
             if batch.source not in self._sources:
                 reason = f"source {batch.source} is not built yet"
                 self._desk.put_back([batch.id], BLOCKED_WAIT, reason)

@@ -7,6 +7,7 @@ from functools import partial
 from sidecar.context import TASKS, Context, Observation
 from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import SidecarError
+from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
@@ -17,8 +18,8 @@ from sidecar.render_process import RenderProcess
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
-from sidecar.store.jobs import unfinished_batches
-from sidecar.store.site import SiteRow, update_state
+from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
+from sidecar.store.site import SiteRow, read_site, update_state
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ class Leader:
         for reason in observation.off.values():
             self._teller.tell("some mail stays with Moodle: %s", reason)
         companies = context.companies()
+        self.look_at_holds()
         self._check_lock()
         held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
         tick = partial(self.dispatcher.tick, View(observation.config, companies, held))
@@ -156,12 +158,34 @@ class Leader:
         )
         if soon or unsettled or self.dispatcher.busy():
             return False
-        with self._context.database.read() as conn:
-            if unfinished_batches(conn, self._context.database):
-                return False
+        holds, database = self.dispatcher.holds, self._context.database
+        if not holds.everything:
+            with database.read() as conn:
+                if unfinished_batches(
+                    conn, database, held_jobs=holds.jobs, held_companies=holds.companies
+                ):
+                    return False
         for poller in self._pollers.values():
             poller.close_all()
         return True
+
+    def look_at_holds(self) -> None:
+        """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError.
+
+        Often and from its own thread: a pause must not wait for the end of a long drain.
+        """
+        context, site = self._context, read_site(self._context.database)
+        with context.database.read() as conn:
+            jobs = paused_jobs(conn, context.database)
+        holds = holds_now(
+            context.companies(), jobs, site.now, everything=bool(site.state.get(EVERYTHING))
+        )
+        if holds != self.dispatcher.holds:
+            self.dispatcher.holds = holds
+            for company, reason in holds.companies.items():
+                self._teller.tell(f"mail of company {company} is held: %s", reason)
+            if holds.everything:
+                self._teller.tell("%s", "all mail is held: `resume all` lets it go on")
 
     def retire(self) -> None:
         """Lead no more; what is in flight ends by itself, because the lease is gone."""

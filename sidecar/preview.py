@@ -121,8 +121,6 @@ def preview(context: Context) -> Preview:
 def _why_not(routes: Routes, config, company: Company) -> str:  # type: ignore[no-untyped-def]
     if not company.enabled:
         return "company_not_enabled"
-    if company.paused:
-        return "company_paused"
     try:
         routes.find(config, company, company.provider)
     except MailSettingsError as error:

@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import change, check, logs, show, work
+from sidecar.cli import change, check, hold, logs, show, work
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -54,7 +54,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     \b
     Look:    check, once --dry-run, jobs, job, company list
     Run:     run, once, drain
-    Decide:  company set, backlog take, cancel, release, retry, resolve, adopt
+    Decide:  company set, enable, disable, backlog take, adopt
+    Steer:   pause, resume, cancel, release, retry, resolve
     """
     ctx.obj = App(config, os.environ)
 
@@ -63,6 +64,7 @@ for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, change.schema),
+    *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)
 

@@ -87,6 +87,10 @@ def company() -> None:
 @click.option("--ledger-table", help="The worker's DynamoDB table, to take mails back.")
 @click.option("--ses-sender-email", help="The address that SES has verified; else each mail's own.")
 @click.option("--sender-name", help="The name beside it.")
+@click.option(
+    "--send-window",
+    help="Hours in which its mail may leave, like 'mon-fri 08:00-18:00 Europe/Berlin'; or always.",
+)
 @click.option("--new-callback-key", is_flag=True, help="Make the worker's key; shown once.")
 @pass_app
 def company_set(

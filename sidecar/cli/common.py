@@ -22,7 +22,7 @@ from sidecar.moodle import config_php
 from sidecar.pollers.requests import Actions, answer_requests
 from sidecar.settings import Settings
 from sidecar.store import requests
-from sidecar.store.jobs import unfinished_batches
+from sidecar.store.pauses import unfinished_batches
 from sidecar.store.site import read_site
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-LONG_TEXT = ("reason", "note", "why not", "sample")
+LONG_TEXT = ("reason", "note", "why not", "sample", "plan")
 """Columns that may wrap."""
 
 FOLDED = {"address": 46}

@@ -5,7 +5,9 @@ from dataclasses import asdict
 import click
 
 from sidecar.cli.common import App, json_option, pass_app, print_json, print_table, when
+from sidecar.cli.plans import in_full, in_short, plans_of
 from sidecar.errors import NotFoundError
+from sidecar.plan import Plan
 from sidecar.store import jobs as store
 from sidecar.store.jobs import JobRow
 
@@ -20,14 +22,15 @@ def jobs(app: App, limit: int, as_json: bool) -> None:
     database.require_schema()
     with database.read() as conn:
         found = store.list_jobs(conn, database, limit)
+    plans = plans_of(app.context, found)
     if as_json:
-        print_json([asdict(row) for row in found])
+        print_json([asdict(row) | {"plan": _plan_fields(plans.get(row.id))} for row in found])
         return
     if not found:
         click.echo("No jobs yet.")
         return
     print_table(
-        ["job#", "what", "status", "users", "sent#", "failed#", "started", "finished"],
+        ["job#", "what", "status", "users", "sent#", "failed#", "started", "finished", "plan"],
         [
             [
                 row.id,
@@ -38,10 +41,15 @@ def jobs(app: App, limit: int, as_json: bool) -> None:
                 row.emails_failed,
                 when(row.started_at),
                 when(row.completed_at),
+                in_short(plans[row.id]) if row.id in plans else "",
             ]
             for row in found
         ],
     )
+
+
+def _plan_fields(made: Plan | None) -> dict[str, object] | None:
+    return asdict(made) if made else None
 
 
 def size_of(row: JobRow) -> str:
@@ -52,9 +60,10 @@ def size_of(row: JobRow) -> str:
 
 @click.command()
 @click.argument("job_id", type=int, metavar="ID")
+@click.option("--eta", is_flag=True, help="Only when it will be done.")
 @json_option
 @pass_app
-def job(app: App, job_id: int, as_json: bool) -> None:
+def job(app: App, job_id: int, eta: bool, as_json: bool) -> None:
     """Show one job: its batches, and every mail that did not simply arrive."""
     database = app.context.database
     database.require_schema()
@@ -65,18 +74,25 @@ def job(app: App, job_id: int, as_json: bool) -> None:
         batches = store.job_batches(conn, database, job_id)
         states = store.recipient_states(conn, database, job_id)
         troubled = store.troubled_recipients(conn, database, job_id)
+    made = plans_of(app.context, [row]).get(row.id)
     if as_json:
         print_json(
             {
                 **asdict(row),
+                "plan": _plan_fields(made),
                 "states": states,
                 "batches": [asdict(batch) for batch in batches],
                 "recipients": [asdict(recipient) for recipient in troubled],
             }
         )
         return
+    if eta:
+        click.echo(in_full(made) if made else f"job {row.id} has ended: {row.status}")
+        return
     click.echo(f"Job {row.id}: {row.label} ({size_of(row)}), {row.status.replace('_', ' ')}")
     click.echo(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
+    if made:
+        click.echo(in_full(made))
     print_table(
         ["batch#", "status", "mails#", "sent#", "failed#", "asks#", "note"],
         [

@@ -11,7 +11,7 @@ from sidecar.errors import SidecarError
 from sidecar.lifecycle import Recipient
 from sidecar.pollers.base import Poller
 from sidecar.recall import Recall
-from sidecar.store import companies, requests
+from sidecar.store import asks, companies, pauses, requests
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database
 from sidecar.store.jobs import unfinished_jobs
@@ -49,6 +49,8 @@ class Actions:
             "company_set": self._company_set,
             "backlog_take": self._backlog_take,
             "drain": self._drain,
+            "pause": self._pause,
+            "resume": self._resume,
         }
 
     def perform(self, action: str, params: Params) -> Answer:
@@ -119,6 +121,46 @@ class Actions:
             changes = {f"backlog:{name}:{company_id}": up_to for name, up_to in newest.items()}
             update_state(tx, self._database, changes)
         return {"company": company_id, **newest}
+
+    def _pause(self, params: Params) -> Answer:
+        """Hold, then take back what providers have and have not sent."""
+        job_ids = self._hold(params, True)
+        taken = left = 0
+        why = ""
+        for job_id in job_ids:
+            recalled = self._recall.job(job_id)
+            if recalled.mails:
+                with self._database.write(self._token) as tx:
+                    asks.keep_recalled(tx, self._database, recalled.mails)
+            taken += len(recalled.mails)
+            left += recalled.left
+            why = recalled.why or why
+        with self._database.read() as conn:
+            held = pauses.count_held(conn, self._database, job_ids)
+        return {"held": held, "taken_back": taken, "left": left, "why": why}
+
+    def _resume(self, params: Params) -> Answer:
+        job_ids = self._hold(params, False)
+        with self._database.read() as conn:
+            return {"resumed": pauses.count_held(conn, self._database, job_ids)}
+
+    def _hold(self, params: Params, on: bool) -> list[int]:
+        """Pause or resume a job, a company or everything; the jobs that it concerns."""
+        kind, database = params.get("what"), self._database
+        with database.write(self._token) as tx:
+            if kind == "job":
+                job_id = _number(params, "id")
+                jobs.require(tx.conn, database, job_id)
+                pauses.pause_job(tx, database, job_id, on)
+                return [job_id]
+            if kind == "company":
+                company_id = _number(params, "id")
+                companies.set_company(tx, database, company_id, {"paused": int(on)})
+                return unfinished_jobs(tx.conn, database, company_id)
+            if kind == "all":
+                update_state(tx, database, {pauses.EVERYTHING: True if on else None})
+                return unfinished_jobs(tx.conn, database)
+        raise SidecarError("pause: say a job, a company or all")
 
     def _drain(self, _params: Params) -> Answer:
         with self._database.write(self._token) as tx:

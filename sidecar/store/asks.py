@@ -290,6 +290,21 @@ def reroute(tx: Transaction, database: Database, mail_ids: Collection[int], prov
         split_off(tx, database, batch_id, row.job_id, row.created_at, [ids], provider)
 
 
+def keep_recalled(tx: Transaction, database: Database, mail_ids: Collection[int]) -> None:
+    """Mails that were taken back from a provider wait here, to go the same way later."""
+    b, r = database.tables.batches, database.tables.recipients
+    query = (
+        select(b.c.provider, r.c.id)
+        .join(b, b.c.id == r.c.batch_id)
+        .where(r.c.id.in_(list(mail_ids)))
+    )
+    by_provider: dict[str, list[int]] = {}
+    for row in tx.conn.execute(query):
+        by_provider.setdefault(row.provider, []).append(row.id)
+    for provider, ids in by_provider.items():
+        reroute(tx, database, ids, provider)
+
+
 def mails_at_provider(conn: Connection, database: Database, company_id: int, provider: str) -> int:
     """How many mails of a company a provider has, of which it said nothing yet."""
     b, jobs, r = database.tables.batches, database.tables.jobs, database.tables.recipients

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, insert, select, update
 
 from sidecar.errors import ConfigError
+from sidecar.send_window import parse
 from sidecar.store.database import Database, Transaction
 
 PROVIDERS = ("smtp", "aws")
@@ -32,9 +33,12 @@ SETTABLE = frozenset(
         "ledger_table",
         "ses_sender_email",
         "sender_name",
+        "send_window",
     }
 )
 """What an admin may set; SECRETS among them come encrypted."""
+
+ALWAYS = "always"
 
 OLD_KEY_SECONDS = 86_400
 """How long a replaced callback key stays valid: the worker learns the new one meanwhile."""
@@ -72,6 +76,7 @@ class Company:
     ledger_table: str = ""
     ses_sender_email: str = ""
     sender_name: str = ""
+    send_window: str = ""
     callback_key: str = ""
     callback_secret: str = field(default="", repr=False)
     callback_key_old: str = ""
@@ -80,8 +85,13 @@ class Company:
 
     @property
     def claims(self) -> bool:
-        """Whether mail may be claimed for this company."""
-        return self.enabled and not self.paused and self.provider in PROVIDERS
+        """Whether mail may be claimed for this company; while it is paused it is held."""
+        return self.enabled and self.provider in PROVIDERS
+
+    @property
+    def has_hours(self) -> bool:
+        """Whether its mail may leave only in some hours; ``always`` lifts those of row 0."""
+        return self.send_window not in ("", ALWAYS)
 
     def callback_keys(self, now: int) -> list[CallbackKey]:
         """The keys that are valid at ``now`` (Unix seconds), the newest first."""
@@ -148,6 +158,8 @@ def set_company(
                 f"company {company_id}: {key} must be one of {', '.join(choices)},"
                 f" not {values[key]!r}"
             )
+    if values.get("send_window") not in (None, "", ALWAYS):
+        parse(str(values["send_window"]))
     table = database.tables.companies
     unknown = sorted(set(values) - SETTABLE)
     if unknown:

@@ -148,17 +148,6 @@ def recipient_states(conn: Connection, database: Database, job_id: int) -> dict[
     return {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
-def unfinished_batches(conn: Connection, database: Database) -> int:
-    """How many batches have not ended, over all jobs."""
-    b = database.tables.batches
-    ended = [state.value for state in BATCH_ENDED]
-    return int(
-        conn.execute(
-            select(func.count()).select_from(b).where(b.c.status.not_in(ended))
-        ).scalar_one()
-    )
-
-
 def unfinished_jobs(
     conn: Connection,
     database: Database,

@@ -68,11 +68,13 @@ def due_batches(
     exclude: Collection[int],
     exclude_ways: Collection[tuple[int, str]],
     exclude_sources: Collection[str] = (),
+    exclude_companies: Collection[int] = (),
     limit: int,
 ) -> list[DueBatch]:
     """Batches whose time has come: each company's oldest first, companies in turn.
 
-    exclude: batch ids; exclude_ways: pairs of company and provider; exclude_sources: names.
+    exclude: batch ids; exclude_ways: pairs of company and provider; exclude_sources: names;
+    exclude_companies: ids. Paused jobs are left out too.
     """
     jobs, batches = database.tables.jobs, database.tables.batches
     turn = (
@@ -105,6 +107,7 @@ def due_batches(
             batches.c.id.not_in(list(exclude)),
             tuple_(jobs.c.company_id, batches.c.provider).not_in(list(exclude_ways)),
             jobs.c.source.not_in(list(exclude_sources)),
+            jobs.c.company_id.not_in(list(exclude_companies)),
             jobs.c.paused == 0,
         )
         .subquery()

@@ -1,0 +1,74 @@
+"""Commands that hold mail and let it go on: pause, resume, disable, enable."""
+
+from collections.abc import Callable
+
+import click
+
+from sidecar.cli.common import App, pass_app
+
+
+@click.group()
+def pause() -> None:
+    """Hold mail: it is taken over, and waits. Survives restarts."""
+
+
+@click.group()
+def resume() -> None:
+    """Let held mail go on."""
+
+
+def _pause(app: App, what: str, number: int | None = None) -> None:
+    answer = app.perform("pause", {"what": what, "id": number})
+    name = "everything" if number is None else f"{what} {number}"
+    click.echo(f"{name} is paused: {answer['held']} mails wait here")
+    if answer["taken_back"]:
+        click.echo(f"{answer['taken_back']} of them were taken back from the provider")
+    if answer["left"]:
+        click.echo(f"{answer['left']} mails stay with the provider: {answer['why']}")
+
+
+def _resume(app: App, what: str, number: int | None = None) -> None:
+    answer = app.perform("resume", {"what": what, "id": number})
+    name = "everything" if number is None else f"{what} {number}"
+    click.echo(f"{name} goes on: {answer['resumed']} mails waited")
+
+
+def _add(group: click.Group, act: Callable[..., None], verb: str) -> None:
+    @group.command("all", help=f"{verb} all mail of the site.")
+    @pass_app
+    def everything(app: App) -> None:
+        act(app, "all")
+
+    @group.command("company", help=f"{verb} the mail of a company.")
+    @click.argument("company_id", type=click.IntRange(min=0), metavar="ID")
+    @pass_app
+    def company(app: App, company_id: int) -> None:
+        act(app, "company", company_id)
+
+    @group.command("job", help=f"{verb} the mail of a job.")
+    @click.argument("job_id", type=int, metavar="ID")
+    @pass_app
+    def job(app: App, job_id: int) -> None:
+        act(app, "job", job_id)
+
+
+_add(pause, _pause, "Hold")
+_add(resume, _resume, "Let go on")
+
+
+@click.command()
+@click.argument("company_id", type=click.IntRange(min=0), metavar="COMPANY")
+@pass_app
+def disable(app: App, company_id: int) -> None:
+    """Take over no more mail of a company: Moodle's cron sends it. What was taken over goes on."""
+    app.perform("company_set", {"company": company_id, "values": {"enabled": 0}})
+    click.echo(f"company {company_id}: Moodle's cron sends its mail from now on")
+
+
+@click.command()
+@click.argument("company_id", type=click.IntRange(min=0), metavar="COMPANY")
+@pass_app
+def enable(app: App, company_id: int) -> None:
+    """Take over the bulk mail of a company from now on."""
+    app.perform("company_set", {"company": company_id, "values": {"enabled": 1}})
+    click.echo(f"company {company_id}: its bulk mail is taken over from now on")
