@@ -43,6 +43,7 @@ def test_when_it_is_done(progress: Progress, seconds: float | None, note: str) -
 def test_never_faster_than_the_limit(progress: Progress) -> None:
     made = plan(progress)
     if made.seconds is None:
-        assert not (progress.recently and progress.over) and not progress.limit
+        assert not (progress.recently and progress.over)
+        assert not progress.limit
     elif progress.limit:
         assert made.seconds >= progress.left / progress.limit * 0.999

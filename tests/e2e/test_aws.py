@@ -181,6 +181,24 @@ def test_a_company_whose_queue_is_gone_waits_and_the_others_go_on(aws: AwsWorld)
     assert "queue" in world.command("job", str(waiting["id"]))
 
 
+def test_a_pause_takes_back_what_waits_at_the_provider(aws: AwsWorld) -> None:
+    people = aws.world.site.add_users(1, 12)
+    aws.world.site.queue("user_create", 1, people)
+    with aws.world.start() as daemon:
+        wait_for(lambda: aws.queued() == 1, 60, "the batch is queued")
+        wait_for(lambda: aws.world.states() == {"processing": 12}, 30, "its mails are there")
+        shown = aws.world.command("pause", "company", "1")
+        assert "12 mails wait here" in shown
+        assert "12 of them were taken back" in shown
+        with aws.worker():
+            wait_for(lambda: not aws.queued(), 60, "the worker has seen the batch")
+            assert not aws.rcpts()
+            aws.world.command("resume", "company", "1")
+            wait_for(lambda: aws.world.states() == {"sent": 12}, 60, "all are sent")
+        assert daemon.stop() == 0
+    assert aws.rcpts() == {person.email: 1 for person in people}
+
+
 def test_no_log_holds_a_password_or_a_key(aws: AwsWorld) -> None:
     people = aws.world.site.add_users(1, 15)
     aws.world.site.queue("user_create", 1, people, body="<p>Password: hunter2-very-secret</p>")
