@@ -6,12 +6,15 @@ learns them later has a batch until its results come, and is asked again if they
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from sqlalchemy import Connection
+
+from sidecar import suppressing
 from sidecar.connectors.base import Connector, Submission
 from sidecar.jobs import Dropped, Prepared, Source
-from sidecar.lifecycle import retry_at
+from sidecar.lifecycle import Recipient, retry_at
 from sidecar.mail import Mail, MailBatch, Outcome
 from sidecar.recorder import Recorder
 from sidecar.store import queue, results
@@ -19,6 +22,7 @@ from sidecar.store.companies import Company
 from sidecar.store.database import Database
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
+from sidecar.store.suppressions import SUPPRESSED
 
 
 class Handover(Protocol):
@@ -46,9 +50,23 @@ class Desk:
     def render(self, batch: DueBatch, waiting: Sequence[PendingMail]) -> Prepared:
         """Re-check and render; what is not sent after all is written down."""
         with self.database.read() as conn:
-            prepared = self.sources[batch.source].prepare(conn, batch, waiting)
+            prepared = self.prepare(conn, batch, waiting)
         self.drop(batch, prepared.dropped)
         return prepared
+
+    def prepare(
+        self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]
+    ) -> Prepared:
+        """Re-check and render: what the source says, but nothing to a suppressed address."""
+        left, suppressed = suppressing.split(
+            conn, self.database, batch.source, batch.company_id, waiting
+        )
+        prepared = self.sources[batch.source].prepare(conn, batch, left)
+        dropped = [
+            Dropped(mail_id, Recipient.PERMANENTLY_FAILED, SUPPRESSED, reason)
+            for mail_id, reason in suppressed.items()
+        ]
+        return replace(prepared, dropped=(*prepared.dropped, *dropped))
 
     def drop(self, batch: DueBatch, dropped: Sequence[Dropped]) -> None:
         """Write down what is not sent after all."""

@@ -47,7 +47,7 @@ class Later:
             return None
         with database.read() as conn:
             waiting = queue.waiting_mails(conn, database, batch.id, states)
-            prepared = desk.sources[batch.source].prepare(conn, batch, waiting)
+            prepared = desk.prepare(conn, batch, waiting)
         askable = {mail.id for mail in waiting if mail.status in ASKABLE}
         desk.drop(batch, [d for d in prepared.dropped if d.mail_id in askable])
         mails = [_from_company(mail, company) for mail in prepared.mails]

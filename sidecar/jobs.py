@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
+from sidecar import suppressing
 from sidecar.errors import NotFoundError, SidecarError
 from sidecar.grouping import TYPE_LABELS, Group
 from sidecar.lifecycle import Recipient
@@ -89,10 +90,20 @@ def capture_rows(
     batch_size: int,
     stamp: int,
     rows: Sequence[ClaimedRow],
+    about: str = "",
+    created_by: int = 0,
 ) -> int:
-    """Store claimed rows as batches of an open job, or of a new one; returns the job's id."""
+    """Store claimed rows as batches of an open job, or of a new one; returns the job's id.
+
+    Mails to suppressed addresses are stored as what they are. about, created_by: what the mails
+    are, beside their type, and the user who asked for them, for a new job's label and row.
+    """
+    kept = suppressing.mark(
+        tx.conn, database, source, group.company_id, [claimed.row for claimed in rows]
+    )
+    rows = [claimed._replace(row=row) for claimed, row in zip(rows, kept, strict=True)]
     if job is None:
-        label = f"{TYPE_LABELS.get(group.type, group.type)}, {company_name or 'no company'}"
+        label = label_of(group, company_name, about)
         job_id = capture.insert_job(
             tx,
             database,
@@ -101,6 +112,7 @@ def capture_rows(
             company_id=group.company_id,
             provider=provider,
             label=label,
+            created_by=created_by,
         )
         number = 0
     else:
@@ -123,6 +135,12 @@ def capture_rows(
         copies += sum(len(row.recipients) - 1 for row in batch_rows)
     capture.count_captured(tx, database, job_id, emails, copies)
     return job_id
+
+
+def label_of(group: Group, company_name: str, about: str = "") -> str:
+    """What a job is called in listings: what it sends and for whom."""
+    what = TYPE_LABELS.get(group.type, group.type) + (f": {about}" if about else "")
+    return f"{what}, {company_name or 'no company'}"
 
 
 def close_jobs(tx: Transaction, database: Database, job_ids: Collection[int]) -> None:

@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import change, check, logs, show, work
+from sidecar.cli import campaign, change, check, logs, show, suppress, work
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -52,9 +52,10 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, company list
+    Look:    check, once --dry-run, jobs, job, company list, campaign list, suppress list
     Run:     run, once, drain
     Decide:  company set, backlog take, cancel, release, retry, resolve, adopt
+    Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
 
@@ -62,7 +63,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
-    *(change.adopt, change.schema),
+    *(change.adopt, change.schema, campaign.campaign, suppress.suppress),
 ):
     cli.add_command(command)
 

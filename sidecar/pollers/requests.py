@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from sidecar import jobs
 from sidecar.errors import SidecarError
 from sidecar.lifecycle import Recipient
+from sidecar.moodle.encryption import Vault
 from sidecar.pollers.base import Poller
+from sidecar.pollers.campaign_requests import campaign_actions
 from sidecar.recall import Recall
 from sidecar.store import companies, requests
 from sidecar.store.companies import Companies
@@ -34,6 +36,7 @@ class Actions:
         recall: Recall,
         read_companies: Callable[[], Companies],
         batch_size: int,
+        vault: Vault,
     ) -> None:
         self._database = database
         self._token = token
@@ -49,6 +52,7 @@ class Actions:
             "company_set": self._company_set,
             "backlog_take": self._backlog_take,
             "drain": self._drain,
+            **campaign_actions(database, token, vault, self._cancel),
         }
 
     def perform(self, action: str, params: Params) -> Answer:
