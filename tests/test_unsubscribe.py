@@ -16,6 +16,11 @@ def token(url: str) -> str:
     return url.partition("token=")[2]
 
 
+def test_a_link_of_long_ago_still_opens() -> None:
+    old = "aXVra9zol2iFpGg6PNJThZ2vkiRUbJQ_pX7ztfVML-XkaO-bGf40lUTpzt9G2L0BVMdHuqUidc6J621oEx1F_zPa"
+    assert LINKS.open(old) == LEAVING
+
+
 def test_the_link_is_the_same_each_time_and_shows_no_address() -> None:
     url = LINKS.url(LEAVING)
     assert url == LINKS.url(LEAVING)

@@ -189,6 +189,16 @@ def set_status(
     )
 
 
+def hold_active(tx: Transaction, database: Database, reason: str) -> None:
+    """No campaign goes on by itself."""
+    c = database.tables.campaigns
+    tx.conn.execute(
+        update(c)
+        .where(c.c.status.in_(ACTIVE))
+        .values(status=Status.HELD.value, error_message=reason)
+    )
+
+
 def put_back(
     conn: Connection, database: Database, row_ids: Collection[int], reason: str
 ) -> set[int]:

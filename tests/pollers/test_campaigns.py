@@ -114,23 +114,21 @@ def test_who_is_inactive(iomad_db: str, config_file: ConfigFile, company: int) -
     now = 2_000_000_000
     people = [never, visited, recent, new, ended, later, teacher, suspended, nologin, outsider]
     t = site.tables
+    site.make_students(7, people)
+    site.make_students(7, [never])
     with site.engine.begin() as conn:
 
         def rows(table: Table, *values: Mapping[str, object]) -> None:
             conn.execute(insert(table), list(values))
 
-        rows(t.context, {"id": 70, "contextlevel": 50, "instanceid": 7})
         conn.execute(
             text(
                 "INSERT INTO mdl_role (id, shortname, archetype, sortorder)"
-                " VALUES (5, 'learner', 'student', 1), (3, 'editor', 'teacher', 2)"
+                " VALUES (3, 'editor', 'teacher', 2)"
             )
         )
-        roles = {p.id: 3 if p is teacher else 5 for p in people}
-        rows(
-            t.role_assignments,
-            *({"roleid": r, "contextid": 70, "userid": p} for p, r in roles.items()),
-            {"roleid": 5, "contextid": 70, "userid": never.id},
+        conn.execute(
+            text(f"UPDATE mdl_role_assignments SET roleid = 3 WHERE userid = {teacher.id}")
         )
         rows(
             t.user_enrolments,

@@ -2,7 +2,10 @@
 
 import pytest
 
+from sidecar import suppressing
+from sidecar.lifecycle import Recipient
 from sidecar.store import suppressions
+from sidecar.store.capture import CapturedRow, NewRecipient
 from tests.support.books import Books
 
 
@@ -37,3 +40,22 @@ def test_what_a_scope_covers(
         assert covered(2, campaign=False) is others
         assert suppressions.remove(tx, books.database, "anna@X.test", company, None) == 1
         assert not covered(1, campaign=True)
+
+
+def test_a_copy_to_a_suppressed_manager_is_spared_and_nobody_else(books: Books) -> None:
+    def mail(role: str, address: str, status: Recipient = Recipient.PENDING) -> NewRecipient:
+        error = "" if status is Recipient.PENDING else "no address"
+        return NewRecipient(role, address, 1, address, "", "", status=status, error=error)
+
+    bad = mail("cc", "boss@x.test", Recipient.PERMANENTLY_FAILED)
+    row = CapturedRow(1, 0, (mail("user", "anna@x.test"), mail("manager", "Boss@x.test"), bad))
+    with books.write() as tx:
+        suppressions.add(
+            tx, books.database, "boss@x.test", company_id=0, scope="all", reason="complaint"
+        )
+        (marked,) = suppressing.mark(tx.conn, books.database, "iomad_mail", 1, [row])
+    user, manager, cc = marked.recipients
+    assert (user, cc) == (row.recipients[0], bad)
+    assert manager.status is Recipient.PERMANENTLY_FAILED
+    assert manager.error_code == "suppressed"
+    assert manager.error.startswith("suppressed after a complaint since 20")
