@@ -36,13 +36,23 @@ def test_what_a_value_holds_is_escaped_once_and_never_filled(value: str) -> None
     assert "WRONG" not in body
 
 
-@given(st.text(alphabet="{}ab1_:; \n", max_size=40))
-def test_no_placeholder_is_left_whatever_stands_around_it(text: str) -> None:
-    made = CampaignText(text, text)
-    _, body = made.render(dict.fromkeys(made.names, "v"))
-    literal = text.count("{")
-    assert len(re.findall(r"\{[a-z]\w*\}", body)) <= literal // 2  # only what {{…}} wrote
-    assert not re.search(r"(?<!\{)\{[ab]\w*\}(?!\})", text) or "v" in body
+PLAIN = st.text(alphabet="ab1_:; \n", max_size=9) | st.sampled_from(["{ }", "{a:b}", "{1}", "{}"])
+NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
+PART = st.one_of(
+    PLAIN.map(lambda text: (text, text)),
+    NAME.map(lambda name: (f"{{{name}}}", "<v>")),
+    NAME.map(lambda name: (f"{{{{{name}}}}}", f"{{{name}}}")),
+)
+
+
+@given(st.lists(PART))
+def test_every_placeholder_is_filled_and_every_other_brace_stays(
+    parts: list[tuple[str, str]],
+) -> None:
+    body = "".join(written for written, _ in parts)
+    text = CampaignText("", body)
+    _, made = text.render(dict.fromkeys(text.names, "<v>"))
+    assert html.unescape(made) == "".join(meant for _, meant in parts)
 
 
 def test_the_ways_to_write_braces() -> None:

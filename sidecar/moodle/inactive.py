@@ -2,12 +2,11 @@
 
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
+from sidecar.moodle.campaign_people import SITE_COURSE
 from sidecar.moodle.tables import MoodleTables
 
 COURSE_CONTEXT = 50
 """``CONTEXT_COURSE``."""
-
-SITE_COURSE = 1
 
 
 def inactive_students(

@@ -15,15 +15,17 @@ SERVER_ZONE = "99"
 def locale_of(lang: str) -> Locale:
     """The locale of a language of Moodle (``de``, ``pt_br``, ``de_du``); English if there is none.
 
-    A variant that only Moodle knows counts as its parent.
+    A variant that only Moodle knows counts as its parent. Moodle's ``en`` is British.
     """
     name = lang.strip()
+    if name in ("", "en"):
+        return Locale("en", "GB")
     while name:
         try:
             return Locale.parse(name)
         except (UnknownLocaleError, ValueError):
             name = name.rpartition("_")[0]
-    return Locale("en")
+    return Locale("en", "GB")
 
 
 @lru_cache(maxsize=512)
