@@ -164,7 +164,7 @@ class Daemon:
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.stop_claiming()
-            self._leader.dispatcher.stop(STOP_SECONDS)
+            self._leader.stop(STOP_SECONDS)
         self._recorder.stop(RECORD_SECONDS)
         self._settle()
         self._scheduler.shutdown(wait=True)
@@ -233,9 +233,9 @@ class Daemon:
         return self._leader
 
     def _retire(self) -> None:
-        """Lead no more; what is in flight ends by itself, because the lease is gone."""
+        """Another leads, or nobody."""
         if self._leader is not None:
-            self._leader.dispatcher.halt()
+            self._leader.retire()
             self._retired, self._leader = self._leader, None
 
     def _stand_still(self, text: str, error: SidecarError) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -24,6 +25,7 @@ from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
 from sidecar.recorder import Recorder
+from sidecar.render import Elsewhere
 from sidecar.routes import Route, Routes
 from sidecar.settings import Settings
 from sidecar.store import asks, queue
@@ -32,6 +34,9 @@ from sidecar.store.database import Database
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
+
+MANY = 3
+"""If so many batches wait in a lane, another process is started that renders them."""
 
 LOOKAHEAD = 40
 """Due batches that one look at the queue takes for all lanes."""
@@ -75,6 +80,7 @@ class Dispatcher:
         sources: Mapping[str, Source],
         metrics: Metrics,
         settings: Settings,
+        elsewhere: Elsewhere,
     ) -> None:
         self._database = database
         self._lease = lease
@@ -85,7 +91,7 @@ class Dispatcher:
         self._give_up_after = settings.give_up_after
         self._desk = Desk(database, lease, recorder, sources)
         self._at_once = AtOnce(self._desk)
-        self._later = Later(self._desk, settings.result_timeout, settings.batch_size)
+        self._later = Later(self._desk, settings.result_timeout, settings.batch_size, elsewhere)
         self._lock = threading.Lock()
         self._lanes: dict[Route, Lane] = {}
         self._breakers: dict[tuple[int, str], Breaker] = {}
@@ -266,18 +272,30 @@ class Dispatcher:
                 if not lane.waiting:
                     return
                 batch = lane.waiting.popleft()
+                soon = (batch, *islice(lane.waiting, 1))
+                many = len(lane.waiting) >= MANY
             lane.diverted[batch.id] = diversion(view.config)
             if batch.source not in self._sources:
                 reason = f"source {batch.source} is not built yet"
                 self._desk.put_back([batch.id], BLOCKED_WAIT, reason)
                 ready = None
             else:
+                if not connector.learns_at_once:
+                    self._expect(view, connector, soon, start=many)
                 company = view.companies.get(batch.company_id)
                 ready = self._way(connector).prepare(batch, connector, company)
             if ready is not None:
                 yield ready
             else:
                 self._let_go(lane, batch.id)
+
+    def _expect(
+        self, view: View, connector: Connector, batches: Sequence[queue.DueBatch], *, start: bool
+    ) -> None:
+        for batch in batches:
+            if batch.source in self._sources:
+                company = view.companies.get(batch.company_id)
+                self._later.expect(batch, connector, company, start=start)
 
     def _way(self, connector: Connector) -> Handover:
         return self._at_once if connector.learns_at_once else self._later

@@ -6,23 +6,20 @@ learns them later has a batch until its results come, and is asked again if they
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection
-
-from sidecar import suppressing
+from sidecar import jobs
 from sidecar.connectors.base import Connector, Submission
 from sidecar.jobs import Dropped, Prepared, Source
-from sidecar.lifecycle import Recipient, retry_at
-from sidecar.mail import Mail, MailBatch, Outcome
+from sidecar.lifecycle import retry_at
+from sidecar.mail import Mail, MailBatch, Outcome, PackedMails
 from sidecar.recorder import Recorder
 from sidecar.store import queue, results
 from sidecar.store.companies import Company
 from sidecar.store.database import Database
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
-from sidecar.store.suppressions import SUPPRESSED
 
 
 class Handover(Protocol):
@@ -50,23 +47,10 @@ class Desk:
     def render(self, batch: DueBatch, waiting: Sequence[PendingMail]) -> Prepared:
         """Re-check and render; what is not sent after all is written down."""
         with self.database.read() as conn:
-            prepared = self.prepare(conn, batch, waiting)
+            source = self.sources[batch.source]
+            prepared = jobs.prepare(conn, self.database, source, batch, waiting)
         self.drop(batch, prepared.dropped)
         return prepared
-
-    def prepare(
-        self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]
-    ) -> Prepared:
-        """Re-check and render: what the source says, but nothing to a suppressed address."""
-        left, suppressed = suppressing.split(
-            conn, self.database, batch.source, batch.company_id, waiting
-        )
-        prepared = self.sources[batch.source].prepare(conn, batch, left)
-        dropped = [
-            Dropped(mail_id, Recipient.PERMANENTLY_FAILED, SUPPRESSED, reason)
-            for mail_id, reason in suppressed.items()
-        ]
-        return replace(prepared, dropped=(*prepared.dropped, *dropped))
 
     def drop(self, batch: DueBatch, dropped: Sequence[Dropped]) -> None:
         """Write down what is not sent after all."""
@@ -111,7 +95,7 @@ class AtOnce:
         if not mails:
             self._reschedule(batch.id)
             return None
-        return ready(batch, key, mails, now)
+        return ready(batch, key, now, mails)
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:  # noqa: ARG002
         """``Handover.accept``: every mail has its outcome; some may be due again."""
@@ -134,7 +118,11 @@ class AtOnce:
 
 
 def ready(
-    batch: DueBatch, key: str, mails: Sequence[Mail], now: int, emails: str = ""
+    batch: DueBatch,
+    key: str,
+    now: int,
+    mails: Sequence[Mail] = (),
+    packed: PackedMails | None = None,
 ) -> MailBatch:
     """The batch as it leaves with the ask that begins at ``now``, Unix seconds."""
     return MailBatch(
@@ -147,5 +135,5 @@ def ready(
         job_type=batch.job_type,
         batch_num=batch.batch_num,
         first_issued_at=batch.first_issued_at or now,
-        emails=emails,
+        packed=packed,
     )

@@ -4,71 +4,107 @@ and is asked again if they do not."""
 import logging
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from concurrent.futures import Future
 from itertools import chain
 
 from sidecar import jobs
 from sidecar.connectors.base import Connector, Submission
 from sidecar.handover import Desk, ready
 from sidecar.lifecycle import SILENT_ASKS, Recipient
-from sidecar.mail import Address, Mail, MailBatch
-from sidecar.packing import Packed
+from sidecar.mail import MailBatch
+from sidecar.render import ASKABLE, Elsewhere, Rendered, Task, render
 from sidecar.store import asks, queue, results
 from sidecar.store.companies import Company
 from sidecar.store.database import Database, Transaction
-from sidecar.store.queue import DueBatch, PendingMail
+from sidecar.store.queue import DueBatch
 
 log = logging.getLogger(__name__)
-
-ASKABLE = (Recipient.PENDING, Recipient.RETRY_PENDING)
 
 
 class Later:
     """For a connector that learns outcomes later.
 
     result_timeout: seconds after which a batch without results counts as silent. batch_size: the
-    most mails of a message.
+    most mails of a message. elsewhere: renders a batch where it does not hold us up.
     """
 
-    def __init__(self, desk: Desk, result_timeout: float, batch_size: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        result_timeout: float,
+        batch_size: int,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._desk = desk
         self._timeout = result_timeout
         self._batch_size = batch_size
+        self._elsewhere = elsewhere
+        self._ahead: dict[int, tuple[Task, Future[Rendered]]] = {}
         self._asked: dict[int, frozenset[int]] = {}
         self._silent: set[int] = set()
 
+    def expect(
+        self, batch: DueBatch, connector: Connector, company: Company, *, start: bool
+    ) -> None:
+        """A batch will be prepared soon: have it rendered meanwhile, if that is possible.
+
+        start: so much waits that it is worth to make it possible.
+        """
+        there = self._elsewhere
+        if there is None or batch.id in self._ahead or not batch.never_submitted:
+            return
+        if start or there.running:
+            task = self._task(batch, connector, company, ASKABLE)
+            self._ahead[batch.id] = (task, there.render(task))
+
     def prepare(self, batch: DueBatch, connector: Connector, company: Company) -> MailBatch | None:
-        """``Handover.prepare``; a batch that was never submitted may be split to fit."""
+        """``Handover.prepare``; a batch that was never submitted may be split to fit.
+
+        None also if mails were cancelled or handed back meanwhile: it is due again at once.
+        """
         desk, database = self._desk, self._desk.database
         states = self._states_to_ask(batch, connector)
-        key = batch.batch_key or secrets.token_hex(16)
         if not states:
             self._forget(batch.id)
             return None
-        with database.read() as conn:
-            waiting = queue.waiting_mails(conn, database, batch.id, states)
-            prepared = desk.prepare(conn, batch, waiting)
-        askable = {mail.id for mail in waiting if mail.status in ASKABLE}
-        desk.drop(batch, [d for d in prepared.dropped if d.mail_id in askable])
-        mails = [_from_company(mail, company) for mail in prepared.mails]
-        packed = connector.pack(mails, self._batch_size, key)
-        chosen = self._fit(batch, company, waiting, packed)
+        task = self._task(batch, connector, company, states)
+        known = self._ahead.pop(batch.id, None)
+        if known is not None and known[0].batch == batch and known[0].company == company:
+            task, rendered = known[0], known[1].result()
+        else:
+            rendered = render(database, desk.sources, task)
+        desk.drop(batch, rendered.dropped)
+        chosen = self._fit(batch, company, rendered)
         if not chosen:
             self._nothing_left(batch)
             return None
+        if rendered.first is None or rendered.first.ids != chosen:
+            self._forget(batch.id)
+            return None  # split off: what is left of it is rendered again
         with database.write(desk.lease.token) as tx:
+            leaving, new = asks.lock_mails(tx, database, batch.id, chosen)
             due, now = self._silent_at(batch, tx.now), tx.now
-            if not asks.take_batch(tx, database, batch, key, connector.name, due):
-                self._forget(batch.id)
-                return None
-            leaving, new = asks.mark_asked(tx, database, batch.id, {mail.id for mail in chosen})
-        mails = [mail for mail in chosen if mail.id in leaving]
-        if not mails:
-            self._nothing_left(batch)
+            key, name = task.batch_key, connector.name
+            taken = leaving == set(chosen) and asks.take_batch(tx, database, batch, key, name, due)
+            if taken:
+                asks.mark_asked(tx, database, new)
+        if not taken:
+            self._forget(batch.id)
+            if not leaving:
+                self._nothing_left(batch)
             return None
         self._asked[batch.id] = new
-        as_packed = packed.groups[:1] == (tuple(mails),)
-        return ready(batch, key, mails, now, packed.emails if as_packed else "")
+        return ready(batch, key, now, packed=rendered.first)
+
+    def _task(
+        self,
+        batch: DueBatch,
+        connector: Connector,
+        company: Company,
+        states: tuple[Recipient, ...],
+    ) -> Task:
+        key = batch.batch_key or secrets.token_hex(16)
+        return Task(batch, states, company, key, connector.max_bytes(), self._batch_size)
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:
         """``Handover.accept``: its mails are the provider's until their results come."""
@@ -135,35 +171,29 @@ class Later:
         silent_asks = batch.silent_asks + (batch.id in self._silent)
         return now + int(self._timeout * 2**silent_asks)
 
-    def _fit(
-        self,
-        batch: DueBatch,
-        company: Company,
-        waiting: Sequence[PendingMail],
-        packed: Packed,
-    ) -> Sequence[Mail]:
+    def _fit(self, batch: DueBatch, company: Company, rendered: Rendered) -> tuple[int, ...]:
         """The mails of one message; the rest goes to other batches, by SMTP or back to Moodle."""
-        if len(packed.groups) == 1 and not packed.too_large:
-            return packed.groups[0]
+        groups = rendered.groups
+        if len(groups) == 1 and not rendered.too_large:
+            return groups[0]
         if not batch.never_submitted:  # its membership is fixed: what does not fit waits
-            return packed.groups[0] if packed.groups else ()
-        row_of = {mail.id: mail.source_id for mail in waiting}
-        large_rows = {row_of[mail.id] for mail in packed.too_large}
-        packed_mails = [*chain(*packed.groups), *packed.too_large]
-        large = {mail.id for mail in packed_mails if row_of[mail.id] in large_rows}
-        kept = [[mail for mail in group if mail.id not in large] for group in packed.groups]
-        groups = [group for group in kept if group]
+            return groups[0] if groups else ()
+        row_of = rendered.row_of
+        large_rows = {row_of[mail_id] for mail_id in rendered.too_large}
+        everything = [*chain(*groups), *rendered.too_large]
+        large = {mail_id for mail_id in everything if row_of[mail_id] in large_rows}
+        kept = [tuple(i for i in group if i not in large) for group in groups]
+        kept = [group for group in kept if group]
         desk, database = self._desk, self._desk.database
         with database.write(desk.lease.token) as tx:
             if large:
                 rest = self._give_back(tx, batch, company, large_rows, large)
-                if rest and groups:
+                if rest and kept:
                     _split_off(tx, database, batch, [rest], "smtp")
                 elif rest:
                     asks.send_by_smtp(tx, database, [batch.id])
-            others = [[mail.id for mail in group] for group in groups[1:]]
-            _split_off(tx, database, batch, others, batch.provider)
-        return groups[0] if groups else ()
+            _split_off(tx, database, batch, kept[1:], batch.provider)
+        return kept[0] if kept else ()
 
     def _give_back(
         self,
@@ -203,6 +233,7 @@ class Later:
         desk.recorder.touch([batch.id])
 
     def _forget(self, batch_id: int) -> None:
+        self._ahead.pop(batch_id, None)
         self._asked.pop(batch_id, None)
         self._silent.discard(batch_id)
 
@@ -216,11 +247,3 @@ def _split_off(
 ) -> None:
     if groups:
         asks.split_off(tx, database, batch.id, batch.job_id, batch.created_at, groups, provider)
-
-
-def _from_company(mail: Mail, company: Company) -> Mail:
-    """The mail with the sender that the provider has verified; answers go where they went."""
-    if not company.ses_sender_email:
-        return mail
-    sender = Address(company.ses_sender_email, company.sender_name or mail.sender.name)
-    return replace(mail, sender=sender, reply_to=mail.reply_to or mail.sender.email)

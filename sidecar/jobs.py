@@ -1,7 +1,7 @@
 """Jobs: captured from claimed rows, closed, cancelled, handed back, resolved."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from sidecar.store import jobs as store
 from sidecar.store.capture import CapturedRow
 from sidecar.store.database import Database, Transaction
 from sidecar.store.queue import DueBatch, PendingMail
+from sidecar.store.suppressions import SUPPRESSED
 
 BATCH_BYTES = 32_000_000
 """The bodies of one batch, together, in bytes: what dispatch may hold in memory at once."""
@@ -52,6 +53,23 @@ class Source(Protocol):
 
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         """Return queue rows to Moodle (id → original stamp); the ids that went back."""
+
+
+def prepare(
+    conn: Connection,
+    database: Database,
+    source: Source,
+    batch: DueBatch,
+    waiting: Sequence[PendingMail],
+) -> Prepared:
+    """What the source makes of the waiting mails of a batch, but nothing to suppressed people."""
+    left, suppressed = suppressing.split(conn, database, batch.source, batch.company_id, waiting)
+    prepared = source.prepare(conn, batch, left)
+    dropped = [
+        Dropped(mail_id, Recipient.PERMANENTLY_FAILED, SUPPRESSED, reason)
+        for mail_id, reason in suppressed.items()
+    ]
+    return replace(prepared, dropped=(*prepared.dropped, *dropped))
 
 
 class ClaimedRow(NamedTuple):

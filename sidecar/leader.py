@@ -13,6 +13,7 @@ from sidecar.pollers.base import Gate, Poller
 from sidecar.pollers.requests import answer_requests
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
+from sidecar.render_process import RenderProcess
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
@@ -80,6 +81,7 @@ class Leader:
         self._draining = False
         self._pollers = context.pollers(site.site_uid)
         self._actions = context.actions(self._pollers, routes)
+        self._renderer = RenderProcess(context.settings, site.site_uid)
         self.dispatcher = Dispatcher(
             context.database,
             context.lease,
@@ -88,6 +90,7 @@ class Leader:
             self._pollers,
             context.metrics,
             context.settings,
+            self._renderer,
         )
         self._results = Results(
             context.database,
@@ -110,6 +113,7 @@ class Leader:
         Raises Blocked with the reasons while an off switch is on; DatabaseError.
         """
         context = self._context
+        self._renderer.rest()
         self._read_wishes(site)
         observation = context.observe()
         answer_requests(context.database, context.lease.token, self._actions)
@@ -158,6 +162,16 @@ class Leader:
         for poller in self._pollers.values():
             poller.close_all()
         return True
+
+    def retire(self) -> None:
+        """Lead no more; what is in flight ends by itself, because the lease is gone."""
+        self.dispatcher.halt()
+        self._renderer.close()
+
+    def stop(self, seconds: float) -> None:
+        """Finish what is in flight, take nothing new."""
+        self.dispatcher.stop(seconds)
+        self._renderer.close()
 
     def stop_claiming(self) -> None:
         """From another thread: claim nothing more."""

@@ -63,12 +63,25 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedMails:
+    """Mails as a queue message carries them.
+
+    ids: of the mails, in order. head: JSON of what they share (``packing.encode_head``); emails:
+    the mails themselves (``packing.encode_emails``).
+    """
+
+    ids: tuple[int, ...]
+    head: str = field(repr=False)
+    emails: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MailBatch:
     """A batch ready to leave: at most ``batch_size`` mails of one company.
 
     attempt: how often a connector was asked to take it, from 1; first_issued_at: when it was
-    asked first, Unix seconds. emails: the mails as ``packing.encode_emails`` makes them, where
-    packing has compressed them already; '' else.
+    asked first, Unix seconds. packed: its mails where they are packed already; ``mails`` is empty
+    then.
     """
 
     id: int
@@ -80,7 +93,7 @@ class MailBatch:
     job_type: str = ""
     batch_num: int = 0
     first_issued_at: int = 0
-    emails: str = field(default="", repr=False)
+    packed: PackedMails | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from sidecar.errors import MessageError
 from sidecar.mail import MailBatch
-from sidecar.packing import encode_emails, encode_head
+from sidecar.packing import pack_all
 from sidecar.strict_json import Fields, load, printable
 
 VERSION = 1
@@ -164,7 +164,7 @@ def seal(kind: str, payload: str, key: SigningKey, timestamp: int) -> str:
 
 def encode_batch(batch: MailBatch, site_uid: str, key: SigningKey, timestamp: int) -> str:
     """The complete queue message of a batch of one or more mails: ASCII, equal for equal input."""
-    head = encode_head(batch.mails[0])
+    packed = batch.packed or pack_all(batch.mails, batch.batch_key)
     fields = _json(
         {
             "site_uid": site_uid,
@@ -177,10 +177,10 @@ def encode_batch(batch: MailBatch, site_uid: str, key: SigningKey, timestamp: in
             "company_id": batch.company_id,
             "first_issued_at": batch.first_issued_at,
             "encoding": "gzip+base64",
-            "emails": batch.emails or encode_emails(batch.mails, batch.batch_key),
+            "emails": packed.emails,
         }
     )
-    return seal(JOB, f"{head[:-1]},{fields[1:]}", key, timestamp)
+    return seal(JOB, f"{packed.head[:-1]},{fields[1:]}", key, timestamp)
 
 
 def encode_result(result: BatchResult) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from weakref import WeakKeyDictionary
 
-from sidecar.mail import Address, Attachment, Content, Mail, cut_subject
+from sidecar.mail import Address, Attachment, Content, Mail, PackedMails, cut_subject
 
 OVERHEAD = 4096
 """Bytes kept free in every message for all that is neither ``emails`` nor its From and Reply-To.
@@ -38,12 +38,12 @@ _shared: WeakKeyDictionary[Content, str] = WeakKeyDictionary()
 class Packed:
     """groups: what goes into one message each, in order; too_large: mails that fit into none.
 
-    emails: the first group as ``encode_emails`` makes it, '' where no message is made of it.
+    first: the first group as it leaves; None if there is none.
     """
 
     groups: tuple[tuple[Mail, ...], ...] = field(repr=False)
     too_large: tuple[Mail, ...] = field(repr=False)
-    emails: str = field(default="", repr=False)
+    first: PackedMails | None
 
 
 def pack(mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str) -> Packed:
@@ -75,8 +75,14 @@ def pack(mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str) 
     for _, row in groupby(mails, key=lambda mail: id(mail.content)):
         place(list(row))
     groups += [group] if group.mails else []
-    emails = groups[0].encoded() if groups else ""
-    return Packed(tuple(tuple(g.mails) for g in groups), tuple(too_large), emails)
+    first = groups[0].packed() if groups else None
+    return Packed(tuple(tuple(g.mails) for g in groups), tuple(too_large), first)
+
+
+def pack_all(mails: Sequence[Mail], batch_key: str) -> PackedMails:
+    """All of ``mails``, one or more, in one message of any size; equal for equal input."""
+    ids = tuple(mail.id for mail in mails)
+    return PackedMails(ids, encode_head(mails[0]), encode_emails(mails, batch_key))
 
 
 class _Group:
@@ -115,11 +121,12 @@ class _Group:
         self.mails += row
         return True
 
-    def encoded(self) -> str:
-        """The group as ``encode_emails`` makes it; it takes no more mails then."""
+    def packed(self) -> PackedMails:
+        """The group as ``pack_all`` makes it; it takes no more mails then."""
         self._waiting.append("]")
-        self._write()
-        return b64encode(b"".join([*self._written, self._gzip.flush()])).decode("ascii")
+        self._written.append(self._gzip.compress("".join(self._waiting).encode("ascii")))
+        emails = b64encode(b"".join([*self._written, self._gzip.flush()])).decode("ascii")
+        return PackedMails(tuple(m.id for m in self.mails), encode_head(self.mails[0]), emails)
 
     def _surely_fits(self, text: str) -> bool:
         most = _most_compressed(self._waiting_size + len(text))

@@ -1,6 +1,7 @@
 """Handing batches to a provider that tells later: what leaves, what does not, and silence."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import cast
 
 import pytest
@@ -12,12 +13,12 @@ from sidecar.handover import AtOnce, Desk
 from sidecar.handover_later import Later
 from sidecar.jobs import Dropped, Prepared
 from sidecar.lifecycle import Recipient
-from sidecar.mail import Mail, MailBatch
+from sidecar.mail import MailBatch
 from sidecar.message import MailStatus
 from sidecar.metrics.registry import Metrics
-from sidecar.packing import Packed, pack
 from sidecar.recall import Recall
 from sidecar.recorder import Recorder
+from sidecar.render import Rendered, Task, render
 from sidecar.routes import Route, Routes, SmtpRoute
 from sidecar.settings import Settings
 from sidecar.store import suppressions
@@ -78,8 +79,8 @@ class Provider:
         self.gave_up: Callable[[list[Revocation]], object] = lambda mails: None
         self.started: set[str] = set()
 
-    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
-        return pack(mails, limit=self.limit, batch_size=batch_size, batch_key=batch_key)
+    def max_bytes(self) -> int:
+        return self.limit
 
     def depth(self) -> int | None:
         return self.waiting
@@ -88,6 +89,12 @@ class Provider:
         mails = [mail for mail in mails if mail.mail_key not in self.started]
         self.gave_up(mails)
         return frozenset(mail.mail_key for mail in mails)
+
+
+def ids(made: MailBatch) -> list[int]:
+    """The mails of a message."""
+    assert made.packed is not None
+    return list(made.packed.ids)
 
 
 class OneProvider(Routes):
@@ -132,7 +139,7 @@ class Rig:
         assert made is not None
         self.later.accept(batch, Submission(batch_id, Verdict.ACCEPTED, "id"))
         self.refresh()
-        return [mail.id for mail in made.mails]
+        return ids(made)
 
     def refuse(self, batch_id: int) -> None:
         """The provider definitely does not take a batch."""
@@ -225,7 +232,7 @@ def test_a_batch_is_rendered_marked_and_accepted(rig: Rig) -> None:
     batch = rig.books.due(job.batch)
     made = rig.prepare(job.batch)
     assert made is not None
-    assert [mail.id for mail in made.mails] == job.mails
+    assert ids(made) == job.mails
     row = rig.books.batch(job.batch)
     assert (made.batch_key, made.attempt) == (row.batch_key, 1)
     assert (row.status, row.attempt, row.provider) == ("submitting", 1, "aws")
@@ -239,6 +246,8 @@ def test_a_batch_is_rendered_marked_and_accepted(rig: Rig) -> None:
 def test_mails_cancelled_while_their_batch_is_rendered_do_not_leave(rig: Rig) -> None:
     job = rig.books.capture(3)
     rig.shelf.meanwhile = rig.cancel(job.mails[0])
+    assert rig.prepare(job.batch) is None
+    assert rig.books.batch(job.batch).status == "pending"  # due again, with what is left
     assert rig.ask(job.batch) == job.mails[1:]
     assert rig.books.states(job.mails) == ["cancelled", "processing", "processing"]
 
@@ -450,3 +459,59 @@ def test_what_cannot_be_taken_back_is_told(rig: Rig) -> None:
     assert (recalled.left, recalled.why) == (1, "sent already, or being sent")
     assert rig.recall.job(job.job) == recalled  # may be repeated
     assert rig.recall.job(999).mails == frozenset()
+
+
+class Ahead:
+    """Renders when it is told to, and counts."""
+
+    running = True
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.tasks: list[Task] = []
+
+    def render(self, task: Task) -> Future[Rendered]:
+        self.tasks.append(task)
+        future: Future[Rendered] = Future()
+        future.set_result(render(self._rig.books.database, {SOURCE: self._rig.shelf}, task))
+        return future
+
+
+def expect(rig: Rig, ahead: Ahead, batch_id: int, *, start: bool = True) -> None:
+    rig.later = Later(rig.desk, TIMEOUT, 100, ahead)
+    connector = cast("Connector", rig.provider)
+    rig.later.expect(rig.books.due(batch_id), connector, COMPANY, start=start)
+
+
+def test_a_batch_that_was_expected_is_rendered_once(rig: Rig) -> None:
+    job, ahead = rig.books.capture(3), Ahead(rig)
+    expect(rig, ahead, job.batch)
+    made = rig.prepare(job.batch)
+    assert made is not None
+    assert ids(made) == job.mails
+    (task,) = ahead.tasks
+    assert made.batch_key == task.batch_key == rig.books.batch(job.batch).batch_key
+
+
+def test_what_happened_since_a_batch_was_rendered_ahead_counts(rig: Rig) -> None:
+    job, ahead = rig.books.capture(3), Ahead(rig)
+    expect(rig, ahead, job.batch)
+    rig.cancel(job.mails[1])()
+    assert rig.prepare(job.batch) is None
+    assert rig.ask(job.batch) == [job.mails[0], job.mails[2]]
+    assert rig.books.states(job.mails) == ["processing", "cancelled", "processing"]
+
+
+def test_another_process_is_only_started_if_much_waits(rig: Rig) -> None:
+    job, ahead = rig.books.capture(2), Ahead(rig)
+    ahead.running = False
+    expect(rig, ahead, job.batch, start=False)
+    assert not ahead.tasks
+    assert rig.ask(job.batch) == job.mails
+
+
+def test_a_batch_that_was_asked_for_before_is_not_rendered_ahead(rig: Rig) -> None:
+    job, ahead = rig.books.capture(2), Ahead(rig)
+    rig.ask(job.batch)
+    expect(rig, ahead, job.batch)
+    assert not ahead.tasks

@@ -18,8 +18,7 @@ from sidecar.connectors.aws_ledger import KEY, Ledger
 from sidecar.connectors.aws_submit import CALL_BYTES, CALL_ENTRIES, Limits, Submit
 from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
 from sidecar.errors import ConnectorError, Rejected
-from sidecar.mail import Mail, MailBatch
-from sidecar.packing import Packed, pack
+from sidecar.mail import MailBatch
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
@@ -75,10 +74,6 @@ class AwsConnector:
         self._size_lock = threading.Lock()
         self._size: int | None = None
         self._ask_size_at = 0.0
-
-    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
-        """Split ``mails`` into batches of at most ``batch_size`` that the queue takes."""
-        return pack(mails, limit=self.max_bytes(), batch_size=batch_size, batch_key=batch_key)
 
     def max_bytes(self) -> int:
         """Bytes of the largest message that the queue takes; asks it once."""

@@ -128,7 +128,7 @@ class Submit:
                 batch = None if self.ending.is_set() else next(self._batches, None)
             if batch is None:
                 return None
-            if not batch.mails:
+            if not (batch.mails or batch.packed):
                 self.put(Submission(batch.id, Verdict.ACCEPTED))
                 continue
             if entry := self._encode(batch):

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from sidecar.mail import Mail, MailBatch, Outcome
-from sidecar.packing import Packed
+from sidecar.mail import MailBatch, Outcome
 
 Report = Callable[[Sequence[Outcome]], Collection[int]]
 """Takes outcomes and returns only after they are committed.
@@ -90,11 +89,8 @@ class Connector(Protocol):
         a provider's refusal is a Submission.
         """
 
-    def pack(self, mails: Sequence[Mail], batch_size: int, batch_key: str) -> Packed:
-        """Split mails into batches that the provider takes, in order; some may be too large.
-
-        batch_key: of the first batch.
-        """
+    def max_bytes(self) -> int:
+        """Bytes of the largest message that the provider takes; 0 if it takes no messages."""
 
     def probe(self) -> Probe:
         """Ask the provider whether it would take mail, sending none."""

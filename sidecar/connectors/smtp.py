@@ -9,8 +9,7 @@ from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation,
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
-from sidecar.mail import Mail, MailBatch
-from sidecar.packing import Packed
+from sidecar.mail import MailBatch
 
 KEPT = 60.0
 """Seconds that an idle connection is worth keeping."""
@@ -90,16 +89,9 @@ class SmtpConnector:
             with self._lock:
                 self._submits.discard(submit)
 
-    def pack(
-        self,
-        mails: Sequence[Mail],
-        batch_size: int,
-        batch_key: str,  # noqa: ARG002 - no message is made
-    ) -> Packed:
-        """See ``Connector.pack``: the server is told each size when its mail's turn comes."""
-        mails = tuple(mails)
-        starts = range(0, len(mails), batch_size)
-        return Packed(tuple(mails[start : start + batch_size] for start in starts), ())
+    def max_bytes(self) -> int:
+        """See ``Connector.max_bytes``: the server is told each size when its mail's turn comes."""
+        return 0
 
     def probe(self) -> Probe:
         """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT."""

@@ -9,6 +9,7 @@ is one line.
 
 import html
 import re
+from functools import cache
 from html.entities import html5
 
 _TOKEN = re.compile(
@@ -137,7 +138,7 @@ class _Page:
         if self.links:
             self.lines += ["", "", "Links:", "------"]
             self.lines += [f"[{number}] {url}" for url, number in self.links.items()]
-        return "".join(f"{line}\n" for line in self.lines)
+        return "\n".join([*self.lines, ""]) if self.lines else ""
 
 
 def _plain(source: str) -> str:
@@ -164,13 +165,12 @@ def _url(attributes: str) -> str:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    lines, start = [], 0
-    while 0 < width < len(line) - start:
-        cut = line.rfind(" ", start, start + width + 1)
-        if cut < 0:
-            cut = line.find(" ", start + width)
-        if cut < 0:
-            break
-        lines.append(line[start:cut])
-        start = cut + 1
-    return [*lines, line[start:]]
+    if not 0 < width < len(line):
+        return [line]
+    return _lines_of(width).findall(line)
+
+
+@cache
+def _lines_of(width: int) -> re.Pattern[str]:
+    """A line up to its last space that fits, or a word that is longer alone."""
+    return re.compile(rf"(.{{1,{width}}}|[^ ]+)(?: |\Z)", re.DOTALL)

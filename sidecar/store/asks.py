@@ -39,10 +39,10 @@ def take_batch(
     )
 
 
-def mark_asked(
+def lock_mails(
     tx: Transaction, database: Database, batch_id: int, mail_ids: Collection[int]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """These mails of a batch leave with the ask that begins, those that still may.
+    """Which of these mails of a batch still may leave; locked until the transaction ends.
 
     Returns all that may, by id, and those among them that the provider does not have already. What
     was cancelled, handed back or moved to another batch since it was read is in neither.
@@ -52,13 +52,17 @@ def mark_asked(
     states = (*ASKABLE, Recipient.PROCESSING.value)
     query = select(r.c.id, r.c.status).where(here, r.c.status.in_(states)).with_for_update()
     found = {row.id: row.status for row in tx.conn.execute(query)}
-    new = frozenset(mail_id for mail_id, status in found.items() if status in ASKABLE)
+    return frozenset(found), frozenset(i for i, status in found.items() if status in ASKABLE)
+
+
+def mark_asked(tx: Transaction, database: Database, mail_ids: Collection[int]) -> None:
+    """These locked mails leave with the ask that begins."""
+    r = database.tables.recipients
     tx.conn.execute(
         update(r)
-        .where(r.c.id.in_(new))
+        .where(r.c.id.in_(list(mail_ids)))
         .values(status=Recipient.PROCESSING.value, tries=r.c.tries + 1, timemodified=tx.now)
     )
-    return frozenset(found), new
 
 
 def accept(tx: Transaction, database: Database, batch_id: int, provider_id: str, due: int) -> None:

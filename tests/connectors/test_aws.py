@@ -15,6 +15,7 @@ from sidecar.connectors.base import Submission, Verdict
 from sidecar.errors import DatabaseError, LeaseLostError
 from sidecar.mail import Attachment, Content, MailBatch
 from sidecar.message import encode_batch, parse_envelope
+from sidecar.packing import pack
 from tests.connectors.aws_rig import (
     ATTRIBUTES,
     KEY,
@@ -32,6 +33,8 @@ from tests.connectors.contract import ConnectorContract, Provider, assert_one_ea
 from tests.connectors.ledger import Ledger
 from tests.connectors.mails import make_batch, make_mail
 from tests.support.wait import wait_for
+
+BATCH = "0" * 32
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +170,14 @@ def test_packing_asks_the_queue_once_how_much_it_takes(aws: Aws) -> None:
     ]
     huge = make_mail(content=Content("x", noise(1_000_000).hex(), "x"))
     connector = aws.make()
-    packed = connector.pack([*mails, huge], 100, "0" * 32)
+    packed = pack([*mails, huge], limit=connector.max_bytes(), batch_size=100, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [5, 1]
     assert packed.too_large == (huge,)
     aws.sqs.set_queue_attributes(
         QueueUrl=aws.url(aws.jobs), Attributes={"MaximumMessageSize": "262144"}
     )
     connector = aws.make()
-    packed = connector.pack(mails, 100, "0" * 32)
+    packed = pack(mails, limit=connector.max_bytes(), batch_size=100, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [1] * 6
     batches = [make_batch(group) for group in packed.groups]
     assert {s.verdict for s in submit(connector, batches)} == {Verdict.ACCEPTED}

@@ -22,7 +22,9 @@ def take(books: Books, job: Captured, key: str = KEY) -> bool:
 
 def mark(books: Books, job: Captured, *mails: int) -> tuple[frozenset[int], frozenset[int]]:
     with books.write() as tx:
-        return asks.mark_asked(tx, books.database, job.batch, mails or job.mails)
+        leaving, new = asks.lock_mails(tx, books.database, job.batch, mails or job.mails)
+        asks.mark_asked(tx, books.database, new)
+        return leaving, new
 
 
 def take_back(books: Books, job: Captured, *mails: int) -> None:

@@ -213,7 +213,7 @@ def test_a_result_that_is_faster_than_its_acceptance_keeps_its_time(books: Books
     with books.write() as tx:
         key = f"{job.batch:032x}"
         assert asks.take_batch(tx, books.database, batch, key, "aws", tx.now + TIMEOUT)
-        asks.mark_asked(tx, books.database, job.batch, job.mails)
+        asks.mark_asked(tx, books.database, job.mails)
     books.tell(
         job.batch,
         books.says(job.mails[0], S.SENT),

@@ -102,7 +102,8 @@ class Books:
             assert asks.take_batch(tx, self.database, batch, f"{batch_id:032x}", "aws", due)
         mails = [i for i in self.mails(batch_id) if self.mail(i).status in wanted]
         with self.write() as tx:
-            leaving, _ = asks.mark_asked(tx, self.database, batch_id, mails)
+            leaving, new = asks.lock_mails(tx, self.database, batch_id, mails)
+            asks.mark_asked(tx, self.database, new)
         with self.write() as tx:
             asks.accept(tx, self.database, batch_id, "message-id", tx.now + TIMEOUT)
         return leaving
