@@ -40,6 +40,7 @@ _CHOICES = {
 _PATTERNS = {
     "table_prefix": (re.compile(r"[A-Za-z0-9_]*"), "letters, digits and underscores"),
     "wwwroot": (re.compile(r"https?://\S+"), "a URL that starts with http:// or https://"),
+    "unsubscribe_url": (re.compile(r"https://[!-~]+"), "a URL that starts with https://"),
     "metrics_host": (re.compile(r"\S+"), "a host name or IP address"),
 }
 _FROM_MOODLE = {"table_prefix": "prefix", "wwwroot": "wwwroot", "dataroot": "dataroot"}

@@ -17,6 +17,7 @@ from sidecar.moodle.php_values import to_string
 from sidecar.moodle.switches import EMAIL_TASK, blocked_by, disabled_tasks
 from sidecar.moodle.tables import MoodleTables, moodle_tables
 from sidecar.pollers.base import Poller
+from sidecar.pollers.campaigns import Campaigns
 from sidecar.pollers.iomad_mail import IomadMail
 from sidecar.pollers.requests import Actions
 from sidecar.recall import Recall
@@ -117,7 +118,17 @@ class Context:
             site_uid,
             self.metrics,
         )
-        return {poller.name: poller for poller in (iomad_mail,)}
+        campaigns = Campaigns(
+            self.database,
+            self.tables,
+            self.settings,
+            self.lease,
+            self.vault,
+            site_uid,
+            self.metrics,
+        )
+        pollers: tuple[Poller, ...] = (iomad_mail, campaigns)
+        return {poller.name: poller for poller in pollers}
 
     def actions(self, sources: Mapping[str, Poller], routes: Routes) -> Actions:
         """What pages and commands may ask for."""
@@ -128,6 +139,7 @@ class Context:
             Recall(self.database, routes, self.companies),
             self.companies,
             self.settings.batch_size,
+            self.vault,
         )
 
     def close(self) -> None:

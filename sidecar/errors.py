@@ -58,6 +58,10 @@ class EncryptionError(MoodleError):
     """A value of Moodle's encryption cannot be read."""
 
 
+class CampaignError(SidecarError):
+    """A campaign's text or data cannot be used; the message is the reason for its author."""
+
+
 class LockBusyError(MoodleError):
     """Moodle's cron holds the lock of this queue now."""
 

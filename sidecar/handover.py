@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sidecar import jobs
 from sidecar.connectors.base import Connector, Submission
 from sidecar.jobs import Dropped, Prepared, Source
 from sidecar.lifecycle import retry_at
@@ -46,7 +47,8 @@ class Desk:
     def render(self, batch: DueBatch, waiting: Sequence[PendingMail]) -> Prepared:
         """Re-check and render; what is not sent after all is written down."""
         with self.database.read() as conn:
-            prepared = self.sources[batch.source].prepare(conn, batch, waiting)
+            source = self.sources[batch.source]
+            prepared = jobs.prepare(conn, self.database, source, batch, waiting)
         self.drop(batch, prepared.dropped)
         return prepared
 

@@ -1,12 +1,13 @@
 """Jobs: captured from claimed rows, closed, cancelled, handed back, resolved."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
+from sidecar import suppressing
 from sidecar.errors import NotFoundError, SidecarError
 from sidecar.grouping import TYPE_LABELS, Group
 from sidecar.lifecycle import Recipient
@@ -16,6 +17,7 @@ from sidecar.store import jobs as store
 from sidecar.store.capture import CapturedRow
 from sidecar.store.database import Database, Transaction
 from sidecar.store.queue import DueBatch, PendingMail
+from sidecar.store.suppressions import SUPPRESSED
 
 BATCH_BYTES = 32_000_000
 """The bodies of one batch, together, in bytes: what dispatch may hold in memory at once."""
@@ -51,6 +53,23 @@ class Source(Protocol):
 
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         """Return queue rows to Moodle (id → original stamp); the ids that went back."""
+
+
+def prepare(
+    conn: Connection,
+    database: Database,
+    source: Source,
+    batch: DueBatch,
+    waiting: Sequence[PendingMail],
+) -> Prepared:
+    """What the source makes of the waiting mails of a batch, but nothing to suppressed people."""
+    left, suppressed = suppressing.split(conn, database, batch.source, batch.company_id, waiting)
+    prepared = source.prepare(conn, batch, left)
+    dropped = [
+        Dropped(mail_id, Recipient.PERMANENTLY_FAILED, SUPPRESSED, reason)
+        for mail_id, reason in suppressed.items()
+    ]
+    return replace(prepared, dropped=(*prepared.dropped, *dropped))
 
 
 class ClaimedRow(NamedTuple):
@@ -89,10 +108,20 @@ def capture_rows(
     batch_size: int,
     stamp: int,
     rows: Sequence[ClaimedRow],
+    about: str = "",
+    created_by: int = 0,
 ) -> int:
-    """Store claimed rows as batches of an open job, or of a new one; returns the job's id."""
+    """Store claimed rows as batches of an open job, or of a new one; returns the job's id.
+
+    Mails to suppressed addresses are stored as what they are. about, created_by: what the mails
+    are, beside their type, and the user who asked for them, for a new job's label and row.
+    """
+    kept = suppressing.mark(
+        tx.conn, database, source, group.company_id, [claimed.row for claimed in rows]
+    )
+    rows = [claimed._replace(row=row) for claimed, row in zip(rows, kept, strict=True)]
     if job is None:
-        label = f"{TYPE_LABELS.get(group.type, group.type)}, {company_name or 'no company'}"
+        label = label_of(group, company_name, about)
         job_id = capture.insert_job(
             tx,
             database,
@@ -101,6 +130,7 @@ def capture_rows(
             company_id=group.company_id,
             provider=provider,
             label=label,
+            created_by=created_by,
         )
         number = 0
     else:
@@ -123,6 +153,12 @@ def capture_rows(
         copies += sum(len(row.recipients) - 1 for row in batch_rows)
     capture.count_captured(tx, database, job_id, emails, copies)
     return job_id
+
+
+def label_of(group: Group, company_name: str, about: str = "") -> str:
+    """What a job is called in listings: what it sends and for whom."""
+    what = TYPE_LABELS.get(group.type, group.type) + (f": {about}" if about else "")
+    return f"{what}, {company_name or 'no company'}"
 
 
 def close_jobs(tx: Transaction, database: Database, job_ids: Collection[int]) -> None:

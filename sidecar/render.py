@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from sidecar import jobs
 from sidecar.jobs import Dropped, Source
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Address, Mail, PackedMails
@@ -70,7 +71,8 @@ def render(database: Database, sources: Mapping[str, Source], task: Task) -> Ren
     """Read, re-check, render and pack. Raises DatabaseError."""
     with database.read() as conn:
         waiting = queue.waiting_mails(conn, database, task.batch.id, task.states)
-        prepared = sources[task.batch.source].prepare(conn, task.batch, waiting)
+        source = sources[task.batch.source]
+        prepared = jobs.prepare(conn, database, source, task.batch, waiting)
     here = {mail.id for mail in waiting if mail.status in ASKABLE}
     packed = pack(
         [_from_company(mail, task.company) for mail in prepared.mails],

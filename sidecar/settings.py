@@ -32,6 +32,7 @@ class Settings:
     smtp_connections: int = 4
     smtp_timeout: float = 30.0
     aws_endpoint_url: str = ""
+    unsubscribe_url: str = ""
     lease_seconds: float = 30.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9469

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, update
 
 from sidecar import jobs
 from sidecar.connectors.base import Connector, Revocation, Submission, Verdict
-from sidecar.handover import Desk
+from sidecar.handover import AtOnce, Desk
 from sidecar.handover_later import Later
 from sidecar.jobs import Dropped, Prepared
 from sidecar.lifecycle import Recipient
@@ -21,6 +21,7 @@ from sidecar.recorder import Recorder
 from sidecar.render import Rendered, Task, render
 from sidecar.routes import Route, Routes, SmtpRoute
 from sidecar.settings import Settings
+from sidecar.store import suppressions
 from sidecar.store.companies import Companies, Company
 from sidecar.store.queue import DueBatch, PendingMail
 from tests.connectors.mails import CONTENT, make_mail
@@ -189,6 +190,40 @@ def rig(mariadb: MariaDBServer, _handover_url: str) -> Iterator[Rig]:
         made = Rig(books)
         yield made
         made.recorder.stop(5)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_who_is_suppressed_after_the_claim_gets_nothing(rig: Rig, at_once: bool) -> None:
+    job = rig.books.capture(3, copies=1)
+    spared = rig.books.mail(job.mails[1]).email
+    with rig.books.write() as tx:
+        for address, scope in (spared, "all"), (rig.books.mail(job.mails[2]).email, "campaigns"):
+            suppressions.add(
+                tx, rig.books.database, address, company_id=1, scope=scope, reason="manual"
+            )
+    way = AtOnce(rig.desk) if at_once else rig.later
+    made = way.prepare(rig.books.due(job.batch), cast("Connector", rig.provider), COMPANY)
+    assert made is not None
+    leaving = made.packed.ids if made.packed else [mail.id for mail in made.mails]
+    assert list(leaving) == [mail for mail in job.mails if mail != job.mails[1]]
+    gone = rig.books.mail(job.mails[1])
+    assert (gone.status, gone.error_code) == ("permanently_failed", "suppressed")
+    assert "suppressed by the admin since" in gone.error_message
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_batch_of_suppressed_people_only_ends(rig: Rig, at_once: bool) -> None:
+    job = rig.books.capture(1)
+    with rig.books.write() as tx:
+        address = rig.books.mail(job.mails[0]).email
+        suppressions.add(tx, rig.books.database, address, company_id=0, scope="", reason="bounce")
+    way = AtOnce(rig.desk) if at_once else rig.later
+    assert way.prepare(rig.books.due(job.batch), cast("Connector", rig.provider), COMPANY) is None
+    rig.refresh()
+    assert (rig.books.batch(job.batch).status, rig.books.job(job.job).status) == (
+        "failed",
+        "completed",
+    )
 
 
 def test_a_batch_is_rendered_marked_and_accepted(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from sidecar.moodle.people import company_names
 from sidecar.preview import preview
 from sidecar.store import asks
 from sidecar.store import companies as store
+from sidecar.store.campaigns import hold_active
 from sidecar.store.companies import COPIES, FALLBACKS, PROVIDERS, SECRETS
 from sidecar.store.jobs import unfinished_jobs
 from sidecar.store.site import create_schema, read_site, set_identity
@@ -209,6 +210,7 @@ def adopt(app: App, moved: bool, copy: bool) -> None:
             set_identity(tx, database, uid, context.fingerprint)
             if copy:
                 store.disable_all(tx, database)
+                hold_active(tx, database, "this is a copied site")
                 for job_id in unfinished_jobs(tx.conn, database):
                     theirs = {mail.id for mail in asks.at_provider(tx.conn, database, job_id)}
                     cancel_job(tx, database, job_id, "this is a copied site", theirs)

@@ -128,6 +128,20 @@ class Population:
         rows = [{"enrolid": enrol, "userid": person.id} for person in people]
         self._insert(self.tables.user_enrolments, rows)
 
+    def make_students(self, course: int, people: Iterable[Person]) -> None:
+        """Give people, whether enrolled or not, the role of a student in a course."""
+        t = self.tables
+        with self.engine.connect() as conn:
+            role = conn.execute(select(t.role.c.id).filter_by(archetype="student")).scalar()
+            place = {"contextlevel": 50, "instanceid": course}
+            context = conn.execute(select(t.context.c.id).filter_by(**place)).scalar()
+        if role is None:
+            (role,) = self._insert(t.role, [{"shortname": "student", "archetype": "student"}])
+        if context is None:
+            (context,) = self._insert(t.context, [place])
+        rows = [{"roleid": role, "contextid": context, "userid": person.id} for person in people]
+        self._insert(t.role_assignments, rows)
+
     def add_user(
         self, company: int = 0, *, department: int = 0, managertype: int = 0, **columns: object
     ) -> Person:

@@ -28,6 +28,9 @@ _NAMES = (
     "version",
     "siteadmins",
     "companyemailprofileid",
+    "lang",
+    "timezone",
+    "forcetimezone",
 )
 _PLUGINS = ("local_email", "local_manireports")
 

@@ -5,6 +5,7 @@ Source: lib/classes/encryption.php of Moodle 4.3; FACTS §7. The empty string st
 
 import base64
 import binascii
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -38,6 +39,15 @@ class Vault:
         root, secret_root = self._root(), self._secretdataroot
         make_key(key_path(root, secret_root))
         return encrypt(text, read_key(root, secret_root))
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose, from the site's own: HMAC-SHA256 of its name.
+
+        Makes the site's key if it has none. Raises EncryptionError.
+        """
+        root, secret_root = self._root(), self._secretdataroot
+        make_key(key_path(root, secret_root))
+        return hmac.digest(read_key(root, secret_root), purpose.encode(), "sha256")
 
     def _root(self) -> Path:
         if self._dataroot is None:

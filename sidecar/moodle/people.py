@@ -78,9 +78,28 @@ def company_names(conn: Connection, tables: MoodleTables) -> dict[int, str]:
 
 def cron_admin_id(conn: Connection, tables: MoodleTables, config: MoodleConfig) -> int:
     """The user cron runs as: the first site administrator that exists (get_admin)."""
-    ids = [int(part) for part in config.text("siteadmins").split(",") if part.strip().isdigit()]
+    ids = admin_ids(config)
     users = read_users(conn, tables, ids)
     return next((i for i in ids if i in users and not users[i].deleted), 0)
+
+
+def admin_ids(config: MoodleConfig) -> list[int]:
+    """The site's administrators, the first one first."""
+    return [int(part) for part in config.text("siteadmins").split(",") if part.strip().isdigit()]
+
+
+def support_name(config: MoodleConfig, users: Mapping[int, User]) -> str:
+    """First name of core_user::get_support_user.
+
+    users: the one of supportuserid and the administrators, as far as they exist.
+    """
+    support = config.number("supportuserid")
+    if support:
+        return users[support].firstname if support in users else ""
+    if config.text("supportemail"):
+        return config.text("supportname")
+    alive = (users[i] for i in admin_ids(config) if i in users and not users[i].deleted)
+    return next((user.firstname for user in alive), "")
 
 
 class Departments:

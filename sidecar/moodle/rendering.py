@@ -1,6 +1,6 @@
 """What a claimed row says and in whose name, as IOMAD would have sent it (FACTS §4)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,14 @@ from sidecar.moodle.files import Attached, content_type, locate
 from sidecar.moodle.html_to_text import html_to_text
 from sidecar.moodle.mail_queue import QueuedBody
 from sidecar.moodle.mail_settings import noreply_address
-from sidecar.moodle.people import User, enrolments, read_companies, read_users
+from sidecar.moodle.people import (
+    User,
+    admin_ids,
+    enrolments,
+    read_companies,
+    read_users,
+    support_name,
+)
 from sidecar.moodle.tables import MoodleTables
 from sidecar.settings import Settings
 
@@ -52,9 +59,7 @@ class Rendering:
         self._headers = {row.id: _parsed(row) for row in rows}
         senders = [row.sender_id for row in rows]
         froms = [h.template.emailfrom for h in self._headers.values() if h and h.template]
-        admins = [
-            int(part) for part in config.text("siteadmins").split(",") if part.strip().isdigit()
-        ]
+        admins = admin_ids(config)
         self._admins = frozenset(admins)
         support = config.number("supportuserid")
         self._users = read_users(
@@ -62,7 +67,7 @@ class Rendering:
             tables,
             {*senders, *froms, *admins, support},
         )
-        self._support_name = self._support_firstname(support, admins)
+        self._support_name = support_name(config, self._users)
         self._companies = read_companies(conn, tables, {row.company_id for row in rows})
         pairs = [
             (row.user_id, row.course_id)
@@ -124,15 +129,6 @@ class Rendering:
         if chosen is not None:
             email, name = chosen.email, chosen.firstname
         return Address(email, name)
-
-    def _support_firstname(self, support: int, admins: Sequence[int]) -> str:
-        """First name of core_user::get_support_user."""
-        if support:
-            return _firstname(self._users.get(support))
-        if self._config.text("supportemail"):
-            return self._config.text("supportname")
-        alive = (self._users[i] for i in admins if i in self._users and not self._users[i].deleted)
-        return _firstname(next(alive, None))
 
     def _attachments(self, parsed: row_headers.RowHeaders) -> tuple[Attachment, ...]:
         if parsed.attachment is None:

@@ -46,6 +46,10 @@ class MoodleTables:
     course: Table
     enrol: Table
     user_enrolments: Table
+    user_lastaccess: Table
+    context: Table
+    role: Table
+    role_assignments: Table
 
 
 def moodle_tables(prefix: str) -> MoodleTables:
@@ -119,6 +123,9 @@ def moodle_tables(prefix: str) -> MoodleTables:
             _str("firstname", 100),
             _str("lastname", 100),
             _str("email", 100),
+            _str("lang", 30),
+            _str("timezone", 100),
+            _int("lastaccess"),
         ),
         user_info_data=table(
             "user_info_data",
@@ -157,5 +164,16 @@ def moodle_tables(prefix: str) -> MoodleTables:
             _int("status"),
             _int("enrolid"),
             _int("userid"),
+            _int("timestart"),
+            _int("timeend"),
+            _int("timecreated"),
+        ),
+        user_lastaccess=table(
+            "user_lastaccess", _int("userid"), _int("courseid"), _int("timeaccess")
+        ),
+        context=table("context", _int("contextlevel"), _int("instanceid")),
+        role=table("role", _str("shortname", 100), _str("archetype", 30)),
+        role_assignments=table(
+            "role_assignments", _int("roleid"), _int("contextid"), _int("userid")
         ),
     )

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from sidecar import jobs
 from sidecar.errors import SidecarError
 from sidecar.lifecycle import Recipient
+from sidecar.moodle.encryption import Vault
 from sidecar.pollers.base import Poller
+from sidecar.pollers.campaign_requests import campaign_actions
 from sidecar.recall import Recall
 from sidecar.store import asks, companies, pauses, requests
 from sidecar.store.companies import Companies
@@ -34,6 +36,7 @@ class Actions:
         recall: Recall,
         read_companies: Callable[[], Companies],
         batch_size: int,
+        vault: Vault,
     ) -> None:
         self._database = database
         self._token = token
@@ -51,6 +54,7 @@ class Actions:
             "drain": self._drain,
             "pause": self._pause,
             "resume": self._resume,
+            **campaign_actions(database, token, vault, self._cancel),
         }
 
     def perform(self, action: str, params: Params) -> Answer:

@@ -101,8 +101,15 @@ def insert_job(
     company_id: int,
     provider: str,
     label: str,
+    created_by: int = 0,
+    error: str | None = None,
+    closed: bool = False,
 ) -> int:
-    """Open a job; returns its id."""
+    """Open a job; returns its id.
+
+    created_by: the user who asked for it; error: what keeps it from being sent; closed: no mail
+    but what the caller captures now joins it.
+    """
     result = tx.conn.execute(
         insert(database.tables.jobs).values(
             type=job_type,
@@ -113,6 +120,9 @@ def insert_job(
             source=source,
             provider=provider,
             label=label[:255],
+            created_by=created_by,
+            error_log=error,
+            closed_at=tx.now if closed else None,
         )
     )
     return new_id(result)

@@ -1,0 +1,61 @@
+"""Who gets no bulk mail: scopes, companies, and the letters of an address."""
+
+import pytest
+
+from sidecar import suppressing
+from sidecar.lifecycle import Recipient
+from sidecar.store import suppressions
+from sidecar.store.capture import CapturedRow, NewRecipient
+from tests.support.books import Books
+
+
+@pytest.mark.parametrize(
+    ("company", "scope", "own_campaign", "own_account", "others"),
+    [
+        (1, "campaigns", True, False, False),
+        (1, "all", True, True, False),
+        (1, "", True, True, False),
+        (0, "campaigns", True, False, False),
+        (0, "all", True, True, True),
+    ],
+)
+def test_what_a_scope_covers(
+    books: Books, company: int, scope: str, own_campaign: bool, own_account: bool, others: bool
+) -> None:
+    with books.write() as tx:
+        for _ in range(2):
+            suppressions.add(
+                tx, books.database, "Anna@X.test", company_id=company, scope=scope, reason="manual"
+            )
+        assert len(suppressions.list_all(tx.conn, books.database, None)) == 1
+
+        def covered(company_id: int, *, campaign: bool) -> bool:
+            asked = ["ANNA@x.test", "änna@x.test", "bob@x.test"]
+            found = suppressions.find(tx.conn, books.database, company_id, asked, campaign=campaign)
+            assert set(found) <= {"anna@x.test"}
+            return bool(found)
+
+        assert covered(1, campaign=True) is own_campaign
+        assert covered(1, campaign=False) is own_account
+        assert covered(2, campaign=False) is others
+        assert suppressions.remove(tx, books.database, "anna@X.test", company, None) == 1
+        assert not covered(1, campaign=True)
+
+
+def test_a_copy_to_a_suppressed_manager_is_spared_and_nobody_else(books: Books) -> None:
+    def mail(role: str, address: str, status: Recipient = Recipient.PENDING) -> NewRecipient:
+        error = "" if status is Recipient.PENDING else "no address"
+        return NewRecipient(role, address, 1, address, "", "", status=status, error=error)
+
+    bad = mail("cc", "boss@x.test", Recipient.PERMANENTLY_FAILED)
+    row = CapturedRow(1, 0, (mail("user", "anna@x.test"), mail("manager", "Boss@x.test"), bad))
+    with books.write() as tx:
+        suppressions.add(
+            tx, books.database, "boss@x.test", company_id=0, scope="all", reason="complaint"
+        )
+        (marked,) = suppressing.mark(tx.conn, books.database, "iomad_mail", 1, [row])
+    user, manager, cc = marked.recipients
+    assert (user, cc) == (row.recipients[0], bad)
+    assert manager.status is Recipient.PERMANENTLY_FAILED
+    assert manager.error_code == "suppressed"
+    assert manager.error.startswith("suppressed after a complaint since 20")
