@@ -183,7 +183,7 @@ class Submit:
     def refuse_sender(self, open_: Open, sender: str, trouble: ConnectorError) -> None:
         """The server takes nothing from ``sender``: neither of this batch nor of later ones."""
         with self._lock:
-            if not isinstance(trouble, Rejected):
+            if not isinstance(trouble, Rejected) and sender not in self._refused_senders:
                 self._shrink(len(self._places) // 2)  # it may be too busy for so many
             self._refused_senders[sender] = trouble
             self._refuse(open_, trouble)
