@@ -45,10 +45,10 @@ class Pacer:
 class SmtpConnector:
     """A connector for one set of SMTP settings; ``servers`` are tried in turn, as Moodle does.
 
-    connections: how many a submit opens; max_connections: how many where the server's latency is
-    what limits. guard: asked before DATA and before the final dot. rate: mails per second over all
-    connections, or what gives it; 0 for no limit. dkim: where the signing keys lie, if mails are
-    to be signed. clock: of the pacing and of the servers' rests.
+    connections: how many a submit opens; max_connections: how many at most, where more send more.
+    guard: asked before DATA and before the final dot. rate: mails per second over all connections,
+    or what gives it; 0 for no limit. dkim: where the signing keys lie, if mails are to be signed.
+    clock: of the pacing and of the servers' rests.
     """
 
     name = "smtp"

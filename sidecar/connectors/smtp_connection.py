@@ -4,7 +4,6 @@ In one report it says what became of its last mail and that its next is processi
 commit does it send.
 """
 
-import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -75,11 +74,10 @@ class Connection:
             self._submit.done(open_)
             return
         self._known = (open_, untried(mail, open_.batch.id), None)
-        began = time.monotonic()
         result = session.send(mail.envelope_from, mail.to, message, self._submit.guard)
         self._judge(open_, mail, result)
         if self._trouble is None:
-            self._submit.answered(began, time.monotonic())
+            self._submit.answered()
 
     def _judge(self, open_: "Open", mail: Mail, result: Result) -> None:
         """Whom the result concerns: the connection, the sender or the mail."""

@@ -130,10 +130,10 @@ class Submit:
                 self._places.discard(connection)
             return surplus
 
-    def answered(self, began: float, ended: float) -> None:
-        """The server answered for a mail, between these monotonic times."""
+    def answered(self) -> None:
+        """The server answered for a mail."""
         with self.connector.growing:
-            self.connector.growth.answered(ended, ended - began)
+            self.connector.growth.answered(time.monotonic())
 
     def guard(self) -> None:
         """What every connection asks before DATA and before the final dot."""
