@@ -32,7 +32,12 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _MAY_BE_ZERO = {"min_age", "quiet_period", "flush_after", "metrics_port"}
-_HIGHEST = {"metrics_port": 65_535, "smtp_connections": 100, "batch_size": 1_000}
+_HIGHEST = {
+    "metrics_port": 65_535,
+    "smtp_connections": 100,
+    "smtp_max_connections": 100,
+    "batch_size": 1_000,
+}
 _CHOICES = {
     "log_format": ("text", "json"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),

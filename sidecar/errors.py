@@ -96,3 +96,7 @@ class AuthFailed(ConnectorError):  # noqa: N818
 
 class Rejected(ConnectorError):  # noqa: N818
     """The provider refuses the request for good."""
+
+
+class SigningKeyError(ConnectorError):
+    """A key that mails are to be signed with cannot be used."""

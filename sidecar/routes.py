@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from sidecar.connectors.aws import AwsConnector
 from sidecar.connectors.aws_client import AwsAccount
 from sidecar.connectors.base import Connector, Guard
+from sidecar.connectors.dkim import DkimKeys
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
 from sidecar.errors import ConfigError, EncryptionError
 from sidecar.message import SigningKey
 from sidecar.moodle.config import MoodleConfig
-from sidecar.moodle.mail_settings import MailRoute, MailSettingsError, mail_route
+from sidecar.moodle.mail_settings import DKIM_FOLDER, MailRoute, MailSettingsError, mail_route
 from sidecar.settings import Settings
 from sidecar.store.companies import Company
 
@@ -26,10 +27,11 @@ ASSUMED_TTL = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SmtpRoute:
-    """SMTP servers, tried in turn. rate: mails a second, 0 = no limit."""
+    """SMTP servers, tried in turn. rate: mails a second, 0 = no limit. dkim: to sign with."""
 
     servers: tuple[SmtpServer, ...]
     rate: float
+    dkim: DkimKeys | None = None
     provider = "smtp"
 
 
@@ -66,8 +68,12 @@ class Routes:
             return self.cloud(company, provider)
         route = mail_route(config, company.company_id)
         if route.assumed and not self._localhost_answers():
-            raise MailSettingsError("smtphosts is empty and no SMTP server answers at localhost:25")
-        return SmtpRoute(_servers(route, self._settings), float(company.max_send_rate))
+            raise MailSettingsError(
+                "smtphosts is empty and no SMTP server answers at localhost:25: Moodle's cron sends"
+                " this mail by PHP's mail()"
+            )
+        servers = _servers(route, self._settings)
+        return SmtpRoute(servers, float(company.max_send_rate), _dkim(route, self._settings))
 
     def cloud(self, company: Company, provider: str) -> Route:
         """The company's route by a provider with an account; raises MailSettingsError."""
@@ -121,9 +127,11 @@ class Routes:
             return AwsConnector(route.account, guard=self._guard)
         return SmtpConnector(
             route.servers,
-            connections=self._settings.smtp_connections,
+            connections=min(self._settings.smtp_connections, self._settings.smtp_max_connections),
+            max_connections=self._settings.smtp_max_connections,
             guard=self._guard,
             rate=route.rate,
+            dkim=route.dkim,
         )
 
     def close(self, seconds: float) -> None:
@@ -154,6 +162,12 @@ class Routes:
         with self._lock:
             self._localhost = (now, answer)
         return answer
+
+
+def _dkim(route: MailRoute, settings: Settings) -> DkimKeys | None:
+    if not route.dkim_selector or settings.dataroot is None:
+        return None
+    return DkimKeys(settings.dataroot / DKIM_FOLDER, route.dkim_selector)
 
 
 def _servers(route: MailRoute, settings: Settings) -> tuple[SmtpServer, ...]:

@@ -30,6 +30,7 @@ class Settings:
     give_up_after: float = 1_800.0
     result_timeout: float = 600.0
     smtp_connections: int = 4
+    smtp_max_connections: int = 20
     smtp_timeout: float = 30.0
     aws_endpoint_url: str = ""
     unsubscribe_url: str = ""

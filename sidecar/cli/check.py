@@ -8,11 +8,14 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.cli.common import App, json_option, pass_app, print_json
+from sidecar.connectors.base import Probe
+from sidecar.connectors.dkim import DkimKeys
 from sidecar.context import TASKS, Context
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, SigningKeyError
 from sidecar.moodle.lock_check import lock_doubts
-from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.moodle.mail_settings import MailSettingsError, noreply_address
 from sidecar.moodle.people import company_names
+from sidecar.routes import Route, SmtpRoute
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
@@ -167,7 +170,7 @@ def _companies(context: Context) -> Iterator[Line]:
     enabled = [row for row in settings if row.enabled]
     if not enabled:
         yield Line(WARN, "companies", "none is enabled: observing; `company set ID --enable`")
-    probed: dict[object, tuple[bool, str]] = {}
+    probed: dict[Route, Probe] = {}
     for row in enabled:
         what = f"company {row.company_id}"
         name = names.get(row.company_id, "mail without a company")
@@ -177,8 +180,22 @@ def _companies(context: Context) -> Iterator[Line]:
             yield Line(FAIL, what, f"{name}: {error}")
             continue
         if route not in probed:
-            probe = routes.connector(route).probe()
-            probed[route] = (probe.ok, probe.detail)
-        ok, detail = probed[route]
-        yield Line(OK if ok else FAIL, what, f"{name}: {row.provider}, {detail}")
+            probed[route] = routes.connector(route).probe()
+        probe = probed[route]
+        yield Line(OK if probe.ok else FAIL, what, f"{name}: {row.provider}, {probe.detail}")
+        if probe.doubt:
+            yield Line(WARN, what, f"{name}: {probe.doubt}")
+        if isinstance(route, SmtpRoute) and route.dkim:
+            sender = noreply_address(config, context.settings, row.company_id)
+            yield _dkim(route.dkim, what, name, sender.rpartition("@")[2])
     routes.close(5.0)
+
+
+def _dkim(keys: DkimKeys, what: str, name: str, domain: str) -> Line:
+    try:
+        if keys.load(domain):
+            return Line(OK, what, f"{name}: mail from {domain} is signed (DKIM {keys.selector})")
+        reason = f"there is no {keys.path(domain)}"
+    except SigningKeyError as error:
+        reason = str(error)
+    return Line(WARN, what, f"{name}: mail from {domain} leaves without DKIM signature: {reason}")

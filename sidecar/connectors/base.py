@@ -45,10 +45,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Whether the provider would take mail now, and what it said."""
+    """Whether the provider would take mail now, and what it said.
+
+    doubt: what an admin should look at although mail is taken; '' for nothing.
+    """
 
     ok: bool
     detail: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from weakref import WeakSet
 
 from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
+from sidecar.connectors.dkim import DkimKeys, Signer
+from sidecar.connectors.mime import build
+from sidecar.connectors.smtp_growth import Growth
+from sidecar.connectors.smtp_servers import Servers
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
@@ -40,9 +44,10 @@ class Pacer:
 class SmtpConnector:
     """A connector for one set of SMTP settings; ``servers`` are tried in turn, as Moodle does.
 
-    connections: the most that one submit opens. guard: asked before DATA and before the final dot.
-    rate: mails per second over all connections, or what gives it; 0 for no limit. clock: of the
-    pacing.
+    connections: how many a submit opens; max_connections: how many at most, where more send more.
+    guard: asked before DATA and before the final dot. rate: mails per second over all connections,
+    or what gives it; 0 for no limit. dkim: where the signing keys lie, if mails are to be signed.
+    clock: of the pacing and of the servers' rests.
     """
 
     name = "smtp"
@@ -54,12 +59,17 @@ class SmtpConnector:
         *,
         guard: Guard,
         connections: int = 4,
+        max_connections: int = 0,
         rate: Callable[[], float] | float = 0.0,
+        dkim: DkimKeys | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.guard, self.connections = guard, connections
+        self.guard = guard
+        self.growth = Growth(connections, max(connections, max_connections))
+        self.growing = threading.Lock()
         self.pacer = Pacer(rate if callable(rate) else lambda: rate, clock)
-        self._servers = tuple(servers)
+        self._servers = Servers(servers, clock)
+        self._signer = Signer(dkim) if dkim else None
         self._lock = threading.Lock()
         self._closed = False
         self._idle: list[SmtpSession] = []
@@ -94,20 +104,31 @@ class SmtpConnector:
         return 0
 
     def probe(self) -> Probe:
-        """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT."""
-        try:
-            session = self._connect()
-        except ConnectorError as error:
-            return Probe(ok=False, detail=str(error))
-        ok = session.noop()
-        session.wire.quit(session.server.timeout)
-        detail = (
-            f"{session.server} {session.banner}",
-            session.tls or "no TLS",
-            f"AUTH {session.auth}" if session.auth else "no AUTH",
-            "PIPELINING" if session.pipelining else "no PIPELINING",
-        )
-        return Probe(ok, ", ".join(detail) if ok else f"{session.server}: NOOP is refused")
+        """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT; the servers in order, as mails would go."""
+        failures: list[str] = []
+        for server in self._servers.preferred:
+            try:
+                session = self._open(server)
+            except ConnectorError as error:
+                failures.append(str(error))
+                continue
+            ok = session.noop()
+            session.wire.quit(server.timeout)
+            detail = (
+                f"{server} {session.banner}",
+                session.tls or "no TLS",
+                f"AUTH {session.auth}" if session.auth else "no AUTH",
+                "PIPELINING" if session.pipelining else "no PIPELINING",
+            )
+            found = ", ".join(detail) if ok else f"{server}: NOOP is refused"
+            doubt = f"a server before it cannot be used: {'; '.join(failures)}" if failures else ""
+            return Probe(ok, found, doubt)
+        return Probe(ok=False, detail="; ".join(failures))
+
+    def message(self, mail: Mail) -> bytes:
+        """What is sent of a mail; raises ValueError as ``build`` does."""
+        message = build(mail)
+        return self._signer.sign(mail.sender.email, message) if self._signer else message
 
     def collect(self) -> list[Collected]:
         """Nothing: every outcome was reported at once."""
@@ -152,14 +173,18 @@ class SmtpConnector:
                 kept = self._idle.pop() if self._idle else None
             if kept is None:
                 return self._connect()
-            if kept.idle < KEPT and kept.noop():
+            if kept.idle < KEPT and not self.is_outranked(kept) and kept.noop():
                 return kept
             kept.wire.close()
 
-    def release(self, session: SmtpSession) -> None:
-        """Take back a session that nobody uses now."""
+    def is_outranked(self, session: SmtpSession) -> bool:
+        """Whether a server that the admin prefers may be there again."""
+        return self._servers.is_outranked(session.server)
+
+    def release(self, session: SmtpSession, *, keep: bool = True) -> None:
+        """Take back a session that nobody uses now; not ``keep``: end it."""
         with self._lock:
-            if session.is_open and not self._closed:
+            if keep and session.is_open and not self._closed:
                 self._idle.append(session)
                 return
         if session.is_open:
@@ -167,19 +192,31 @@ class SmtpConnector:
 
     def _connect(self) -> SmtpSession:
         failures: list[ConnectorError] = []
-        for server in self._servers:
+        for server in self._servers.in_turn():
             try:
-                session = SmtpSession(server)
-                with self._lock:
-                    if self._closed:
-                        session.wire.close()
-                        raise Unavailable("the sidecar is stopping", "closed")
-                    self._sessions.add(session)
-                session.greet()
+                session = self._open(server)
             except ConnectorError as error:
+                if error.code and self._serves(server):
+                    raise  # it objects to one connection more: that is no failure of the server
+                self._servers.failed(server)
                 failures.append(error)
             else:
+                self._servers.works(server)
                 return session
         # Only if every server refuses our credentials is there nothing to wait for.
         worst = next((e for e in failures if not isinstance(e, AuthFailed)), failures[0])
         raise type(worst)("; ".join(map(str, failures)), worst.code)
+
+    def _open(self, server: SmtpServer) -> SmtpSession:
+        session = SmtpSession(server)
+        with self._lock:
+            if self._closed:
+                session.wire.close()
+                raise Unavailable("the sidecar is stopping", "closed")
+            self._sessions.add(session)
+        session.greet()
+        return session
+
+    def _serves(self, server: SmtpServer) -> bool:
+        with self._lock:
+            return any(s.is_ready and s.is_open for s in self._sessions if s.server == server)

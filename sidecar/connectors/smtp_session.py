@@ -72,13 +72,17 @@ class Result:
 
 
 class SmtpSession:
-    """One session; it belongs to one thread, but for ``wire.cut``."""
+    """One session; it belongs to one thread, but for ``wire.cut``.
+
+    is_ready: the server has let us in.
+    """
 
     def __init__(self, server: SmtpServer) -> None:
         """Connect. Raises Unavailable."""
         self.server = server
         self.banner = self.tls = self.auth = ""
         self.offers: dict[str, str] = {}
+        self.is_ready = False
         self._in_transaction = False
         self._used_at = time.monotonic()
         try:
@@ -119,6 +123,7 @@ class SmtpSession:
                 self._ehlo()
             if self.server.user:
                 self._log_in()
+            self.is_ready = True
         except (OSError, ValueError) as error:
             self.wire.close()
             raise Unavailable(f"{self.server}: {_reason(error)}") from error

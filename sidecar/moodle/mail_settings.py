@@ -10,6 +10,9 @@ from sidecar.settings import Settings
 
 AUTH_TYPES = ("", "LOGIN", "PLAIN", "CRAM-MD5")
 
+DKIM_FOLDER = "dkim"
+"""The folder of dataroot whose ``<domain of From>/<selector>.private`` Moodle signs with."""
+
 _HOST = re.compile(r"^(?:(ssl|tls)://)?(\[[0-9a-fA-F:.]+\]|[^:\s]+)(?::(\d{1,5}))?$")
 
 
@@ -31,9 +34,13 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class MailRoute:
-    """The servers to try in turn. assumed: Moodle names none, so localhost must prove itself."""
+    """The servers to try in turn. assumed: Moodle names none, so localhost must prove itself.
+
+    dkim_selector: of the key that mails are signed with, in DKIM_FOLDER; '' for none.
+    """
 
     servers: tuple[MailServer, ...]
+    dkim_selector: str = ""
     assumed: bool = False
 
 
@@ -41,20 +48,33 @@ def mail_route(config: MoodleConfig, company_id: int) -> MailRoute:
     """The SMTP servers for a company's mail; raises MailSettingsError when we cannot use them."""
     hosts = config.for_company("smtphosts", company_id).strip()
     if hosts == "qmail":
-        raise MailSettingsError("smtphosts is 'qmail', which only PHP can use")
+        raise MailSettingsError(
+            "smtphosts is 'qmail', a program that only Moodle calls: Moodle's cron sends this mail"
+        )
     auth_type = config.for_company("smtpauthtype", company_id).upper()
     user = config.for_company("smtpuser", company_id)
+    if user and auth_type == "XOAUTH2":
+        raise MailSettingsError(
+            "smtpauthtype is XOAUTH2, whose tokens only Moodle has: Moodle's cron sends this mail;"
+            " to have it taken over, use a server with a user name and password, or provider aws"
+        )
     if user and auth_type not in AUTH_TYPES:
-        raise MailSettingsError(f"smtpauthtype {auth_type} is not supported yet")
+        raise MailSettingsError(
+            f"smtpauthtype {auth_type!r} is not one of Moodle's: LOGIN, PLAIN, CRAM-MD5 or XOAUTH2"
+        )
     password = config.for_company("smtppass", company_id)
     secure = config.for_company("smtpsecure", company_id)
+    selector = config.for_company("emaildkimselector", company_id)
     if not hosts:
-        return MailRoute((MailServer("localhost", 25, "", "", "", ""),), assumed=True)
+        return MailRoute((MailServer("localhost", 25, "", "", "", ""),), selector, assumed=True)
     servers = []
     for part in filter(None, (piece.strip() for piece in hosts.split(";"))):
         found = _HOST.match(part)
         if found is None or int(found[3] or 25) > 65535:
-            raise MailSettingsError(f"smtphosts: {part!r} is not host[:port]")
+            raise MailSettingsError(
+                f"smtphosts: {part!r} is not a server: write host, host:port, ssl://host:port or"
+                " tls://host:port, several of them with ; between"
+            )
         servers.append(
             MailServer(
                 host=found[2].strip("[]"),
@@ -65,7 +85,9 @@ def mail_route(config: MoodleConfig, company_id: int) -> MailRoute:
                 auth_type=auth_type,
             )
         )
-    return MailRoute(tuple(servers))
+    if not servers:
+        raise MailSettingsError(f"smtphosts: {hosts!r} names no server")
+    return MailRoute(tuple(servers), selector)
 
 
 def noreply_address(config: MoodleConfig, settings: Settings, company_id: int) -> str:

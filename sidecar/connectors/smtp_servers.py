@@ -1,0 +1,50 @@
+"""The servers of one route: the admin's order, and which of them rest because they failed."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sidecar.connectors.smtp_session import SmtpServer
+
+REST = 300.0
+"""Seconds for which a server that failed is tried only after the others."""
+
+
+class Servers:
+    """Servers in order of preference, of which one that fails rests a while. Thread-safe."""
+
+    def __init__(
+        self, servers: Sequence[SmtpServer], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.preferred = tuple(servers)
+        self._clock = clock
+        self._rests: dict[SmtpServer, float] = {}
+        self._lock = threading.Lock()
+
+    def in_turn(self) -> list[SmtpServer]:
+        """All of them in the order to try them now: those that rest last.
+
+        One whose rest is over is tried by one caller: for the others it rests until it works.
+        """
+        with self._lock:
+            now = self._clock()
+            ready = [server for server in self.preferred if self._rests.get(server, now) <= now]
+            self._rests.update((server, now + REST) for server in ready if server in self._rests)
+            return ready + [server for server in self.preferred if server not in ready]
+
+    def failed(self, server: SmtpServer) -> None:
+        """No mail can be sent by this server now."""
+        with self._lock:
+            self._rests[server] = self._clock() + REST
+
+    def works(self, server: SmtpServer) -> None:
+        """This server has let us in."""
+        with self._lock:
+            self._rests.pop(server, None)
+
+    def is_outranked(self, server: SmtpServer) -> bool:
+        """Whether one that is preferred to this one does not rest, or no longer."""
+        with self._lock:
+            now = self._clock()
+            better = self.preferred[: self.preferred.index(server)]
+            return any(self._rests.get(each, now) <= now for each in better)
