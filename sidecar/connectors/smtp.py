@@ -13,7 +13,7 @@ from sidecar.connectors.smtp_servers import Servers
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
-from sidecar.mail import MailBatch
+from sidecar.mail import Mail, MailBatch
 
 KEPT = 60.0
 """Seconds that an idle connection is worth keeping."""
