@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import campaign, change, check, hold, logs, show, suppress, work
+from sidecar.cli import campaign, change, check, find, hold, logs, show, suppress, work
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -52,7 +52,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, company list, campaign list, suppress list
+    Look:    check, once --dry-run, jobs, job, find, company list, campaign list, suppress list
     Run:     run, once, drain
     Decide:  company set, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
@@ -62,7 +62,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 
 for command in (
-    *(work.run, work.once, work.drain, check.check, show.jobs, show.job),
+    *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, change.schema, campaign.campaign, suppress.suppress),
     *(hold.pause, hold.resume, hold.disable, hold.enable),

@@ -105,6 +105,23 @@ def waiting_below(
     return _read(conn, query), int(lowest) - 1
 
 
+def waiting_of_users(
+    conn: Connection, tables: MoodleTables, user_ids: Collection[int], limit: int = 50
+) -> list[tuple[int, int, int, str]]:
+    """Unsent rows of users, newest first: id, company, due, subject.
+
+    Reads the whole table, which has no index for it: for a question that an admin asks, not often.
+    """
+    e = tables.email
+    query = (
+        select(e.c.id, e.c.companyid, e.c.due, e.c.subject)
+        .where(e.c.userid.in_(list(user_ids)), e.c.sent.is_(None))
+        .order_by(e.c.id.desc())
+        .limit(limit)
+    )
+    return [(row.id, max(0, row.companyid), row.due, row.subject) for row in conn.execute(query)]
+
+
 def max_id(conn: Connection, tables: MoodleTables) -> int:
     """The greatest id, 0 for an empty queue."""
     return int(conn.execute(select(func.max(tables.email.c.id))).scalar() or 0)

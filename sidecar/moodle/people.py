@@ -62,6 +62,16 @@ def read_users(conn: Connection, tables: MoodleTables, ids: Iterable[int]) -> di
     return found
 
 
+def find_users(conn: Connection, tables: MoodleTables, text: str) -> dict[int, User]:
+    """Users with this id, username or address."""
+    u = tables.user
+    named = (u.c.username == text) | (u.c.email == text)
+    ids = set(conn.scalars(select(u.c.id).where(named)))
+    if text.isdecimal() and len(text) < 19:
+        ids.add(int(text))
+    return read_users(conn, tables, ids)
+
+
 def read_companies(
     conn: Connection, tables: MoodleTables, ids: Collection[int]
 ) -> dict[int, Company]:

@@ -113,6 +113,15 @@ def remove(
     ).rowcount
 
 
+def of_addresses(
+    conn: Connection, database: Database, addresses: Collection[str]
+) -> list[Suppression]:
+    """Entries of these addresses, of whatever company and scope."""
+    lower = sorted({address.lower() for address in addresses})
+    query = _entries(database.tables).where(database.tables.suppressions.c.email.in_(lower))
+    return [Suppression(*row) for row in conn.execute(query)]
+
+
 def list_all(
     conn: Connection, database: Database, company_id: int | None, after: int = 0, limit: int = 1000
 ) -> list[Suppression]:

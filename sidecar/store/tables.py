@@ -134,6 +134,8 @@ def our_tables(prefix: str) -> Tables:
                 ("source", "source_id", "source_stamp"),
                 ("mail_key",),
                 ("retry_of",),
+                ("email",),
+                ("userid",),
             ),
         ),
         batches=table(

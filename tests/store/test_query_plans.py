@@ -9,6 +9,7 @@ from sidecar.moodle import mail_queue
 from sidecar.moodle.tables import moodle_tables
 from sidecar.store import queue
 from sidecar.store.database import Database
+from sidecar.store.finding import mails_to
 from sidecar.store.site import create_schema
 
 HISTORY = 1_000_000
@@ -94,4 +95,28 @@ def test_due_batches_come_from_their_index(iomad_db: str) -> None:
         due = queue.due_batches(conn, database, exclude=[], exclude_ways=[], limit=40)
         assert len(due) == 40
         assert rows_read(conn) - before < 1_000
+    database.close()
+
+
+def test_a_persons_mails_come_from_their_indexes(iomad_db: str) -> None:
+    database = Database(iomad_db, "mdl_")
+    create_schema(database, "x")
+    with database.engine.connect() as conn:
+        conn.execute(text("INSERT INTO mdl_manireports_cloud_jobs (id) VALUES (1)"))
+        conn.execute(
+            text("INSERT INTO mdl_manireports_cloud_import_batches (id, job_id) VALUES (1, 1)")
+        )
+        conn.execute(
+            text(
+                "INSERT INTO mdl_manireports_cloud_recipients (job_id, batch_id, email, userid,"
+                " email_hash) SELECT 1, 1, CONCAT('u', seq % 10000, '@x.test'), seq % 10000, seq"
+                " FROM seq_1_to_50000"
+            )
+        )
+        conn.commit()
+        conn.execute(text("ANALYZE TABLE mdl_manireports_cloud_recipients"))
+        conn.commit()
+        before = rows_read(conn)
+        assert len(mails_to(conn, database, [77], ["u78@x.test"])) == 10
+        assert rows_read(conn) - before < 200
     database.close()
