@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import campaign, change, check, find, hold, logs, show, suppress, work
+from sidecar.cli import campaign, change, check, find, hold, logs, schema, show, suppress, work
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -64,7 +64,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
-    *(change.adopt, change.schema, campaign.campaign, suppress.suppress),
+    *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import click
 
-from sidecar import identity
 from sidecar.cli.common import App, json_option, pass_app, print_json, print_table
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.jobs import cancel as cancel_job
@@ -18,7 +17,7 @@ from sidecar.store import companies as store
 from sidecar.store.campaigns import hold_active
 from sidecar.store.companies import COPIES, FALLBACKS, PROVIDERS, SECRETS
 from sidecar.store.jobs import unfinished_jobs
-from sidecar.store.site import create_schema, read_site, set_identity
+from sidecar.store.site import read_site, set_identity
 
 
 @click.command()
@@ -218,19 +217,3 @@ def adopt(app: App, moved: bool, copy: bool) -> None:
     finally:
         lease.release()
     click.echo("this site goes on where it was" if moved else "this copy is a site of its own now")
-
-
-@click.command()
-@click.option("--create", is_flag=True, help="Make what is missing.")
-@pass_app
-def schema(app: App, create: bool) -> None:
-    """Our tables, where the plugin is not installed."""
-    context = app.context
-    if not create:
-        there = context.database.has_schema()
-        click.echo("the tables are there" if there else "the tables are missing: schema --create")
-        return
-    uid = create_schema(context.database, context.fingerprint)
-    identity.verify(read_site(context.database), context.state_dir, context.fingerprint)
-    context.state_dir.remember(uid)
-    click.echo(f"tables are ready, site {uid[:8]}")
