@@ -28,6 +28,7 @@ from sidecar.connectors.mime import build
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
 from sidecar.mail import Address, Content, Mail, MailBatch
+from sidecar.settings import Settings
 from tests.support.mariadb import MariaDBServer
 
 LATENCIES = (0, 5, 20)
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
 def ways(server: MariaDBServer) -> Mapping[str, Way]:
     """The ways that can be measured here."""
     found = {
-        "sidecar": Way(partial(run_sidecar, server), 2 / CONNECTIONS),
+        "sidecar": Way(partial(run_sidecar, server), 2 / Settings().smtp_max_connections),
         "connector": Way(run_connector, 2 / CONNECTIONS),
         "loop": Way(run_loop, 8),
     }

@@ -83,8 +83,9 @@ class Growth:
             else:
                 self._settle(now, self._before[0])
         elif now >= self._quiet_until:
-            self._try(now, rate, fewer=self._try_fewer)
-            self._try_fewer = not self._try_fewer
+            fewer = self.wanted == self.most or (self._try_fewer and self.wanted > self.fewest)
+            self._try_fewer = not fewer
+            self._try(now, rate, fewer=fewer)
         else:
             self.begin(now)
 

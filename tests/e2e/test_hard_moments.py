@@ -117,7 +117,7 @@ def test_a_malformed_request_is_answered_and_nothing_stops(world: World, params:
 
 
 def test_sigterm_ends_in_time_although_outcomes_cannot_be_written(world: World) -> None:
-    world.config = world.write_config(world.url, lease_seconds=3)
+    world.config = world.write_config(world.url, lease_seconds=3, smtp_max_connections=4)
     people = world.site.add_users(1, 300)
     world.sink.latency = 0.05
     world.site.queue("user_create", 1, people)

@@ -49,7 +49,7 @@ def test_the_other_takes_over_from_a_killed_leader(world: World) -> None:
 
 def test_a_frozen_leader_that_wakes_up_late_writes_nothing(world: World) -> None:
     people = world.site.add_users(1, 400)
-    world.config = world.write_config(world.url, lease_seconds=3)
+    world.config = world.write_config(world.url, lease_seconds=3, smtp_max_connections=CONNECTIONS)
     world.sink.latency = 0.01
     with world.start() as first:
         first.wait_for_line("leading this site")
@@ -71,7 +71,7 @@ def test_a_frozen_leader_that_wakes_up_late_writes_nothing(world: World) -> None
 def test_ten_kills_lose_nothing(world: World) -> None:
     people = world.site.add_users(1, 2000)
     world.config = world.write_config(
-        world.url, lease_seconds=1, min_age=0.2, smtp_connections=CONNECTIONS
+        world.url, lease_seconds=1, min_age=0.2, smtp_max_connections=CONNECTIONS
     )
     world.site.queue("user_create", 1, people)
     chance = random.Random(20261124)

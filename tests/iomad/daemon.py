@@ -26,7 +26,7 @@ min_age = 1
 quiet_period = 3
 flush_after = 0.5
 batch_size = 20
-smtp_connections = {connections}
+smtp_max_connections = {connections}
 metrics_port = 0
 lease_seconds = {lease}
 """
