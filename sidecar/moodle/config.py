@@ -19,6 +19,7 @@ _PREFIXES = (
     "divertallemails",
     "emaildkimselector",
     "maintenance_enabled",
+    "minpassword",
 )
 _NAMES = (
     "noemailever",
@@ -27,6 +28,26 @@ _NAMES = (
     "version",
     "siteadmins",
     "companyemailprofileid",
+    # For the mail that brings a new user's password, as email_to_user makes it.
+    "passwordpolicy",
+    "maxconsecutiveidentchars",
+    "lang",
+    "fullnamedisplay",
+    "alternativefullnameformat",
+    "forcefirstname",
+    "forcelastname",
+    "emailfromvia",
+    "emailheaders",
+    "emailsubjectprefix",
+    "allowedemaildomains",
+    "handlebounces",
+    "minbounces",
+    "bounceratio",
+    "mailprefix",
+    "maildomain",
+    "siteidentifier",
+    "sessiontimeout",
+    "mnet_localhost_id",
 )
 _PLUGINS = ("local_email", "local_manireports")
 

@@ -25,7 +25,10 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
-    """A mail about to be captured; bad addresses come with their final status and reason."""
+    """A mail about to be captured; bad addresses come with their final status and reason.
+
+    secret: what the mail needs and no table may show, encrypted.
+    """
 
     role: str
     email: str
@@ -37,6 +40,7 @@ class NewRecipient:
     status: Recipient = Recipient.PENDING
     error_code: str = ""
     error: str = ""
+    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ def insert_batch(
                 "batch_id": batch_id,
                 "email": recipient.email[:255],
                 "recipient_data": json.dumps(dict(recipient.data), ensure_ascii=False),
+                "secret": recipient.secret,
                 "status": recipient.status.value,
                 "error_code": recipient.error_code or "",
                 "error_message": recipient.error or None,
