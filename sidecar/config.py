@@ -50,8 +50,9 @@ _PATTERNS = {
 }
 _FROM_MOODLE = {"table_prefix": "prefix", "wwwroot": "wwwroot", "dataroot": "dataroot"}
 _DATABASE = {"dbtype", "dbhost", "dbname", "dbuser", "dbpass", "dboptions"}
-_DOUBTFUL = frozenset({*SAFETY, "lock_factory"})
-"""On these depends who gets mail and whose lock is taken: not knowing them must not pass."""
+_DOUBTFUL = frozenset({*SAFETY, "lock_factory", "passwordpeppers"})
+"""On these depends who gets mail, whose lock is taken and which passwords are right: not knowing
+them must not pass."""
 
 
 class _WrongValueError(Exception):

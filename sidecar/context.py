@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sidecar import identity
@@ -14,11 +15,12 @@ from sidecar.moodle.config import MoodleConfig, read_config
 from sidecar.moodle.encryption import Vault
 from sidecar.moodle.locks import TaskLock, task_lock
 from sidecar.moodle.php_values import to_string
-from sidecar.moodle.switches import EMAIL_TASK, blocked_by, disabled_tasks
-from sidecar.moodle.tables import MoodleTables, moodle_tables
+from sidecar.moodle.switches import EMAIL_TASK, PASSWORD_TASK, blocked_by, disabled_tasks
+from sidecar.moodle.tables import MoodleTables, has_iomad, moodle_tables
 from sidecar.pollers.base import Poller
 from sidecar.pollers.campaigns import Campaigns
 from sidecar.pollers.iomad_mail import IomadMail
+from sidecar.pollers.new_users import NewUsers
 from sidecar.pollers.requests import Actions
 from sidecar.recall import Recall
 from sidecar.routes import Routes
@@ -27,9 +29,6 @@ from sidecar.store.companies import Companies, read_companies
 from sidecar.store.database import Database
 from sidecar.store.site import Lease, SiteRow, read_site
 from sidecar.store.tables import SCHEMA_VERSION
-
-TASKS = (EMAIL_TASK,)
-"""The scheduled tasks whose mail we take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,17 @@ class Context:
         self.lease = Lease(
             self.database, settings.lease_seconds, f"{socket.gethostname()}:{os.getpid()}"
         )
+
+    @cached_property
+    def has_iomad(self) -> bool:
+        """Whether the site is an IOMAD, as it was when first asked; raises DatabaseError."""
+        with self.database.read() as conn:
+            return has_iomad(conn, self.tables)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The scheduled tasks of this site whose mail we take over."""
+        return (EMAIL_TASK, PASSWORD_TASK) if self.has_iomad else (PASSWORD_TASK,)
 
     def routes(self, guard: Guard) -> Routes:
         """Routes with this site's settings and secrets."""
@@ -100,7 +110,7 @@ class Context:
         with self.database.read() as conn:
             config = read_config(conn, self.tables, self.settings)
             now = self.database.now(conn)
-            off = disabled_tasks(conn, self.tables, self.settings, TASKS)
+            off = disabled_tasks(conn, self.tables, self.settings, self.tasks)
         return Observation(config, blocked_by(config, self.settings, now), off)
 
     def companies(self) -> Companies:
@@ -109,25 +119,38 @@ class Context:
 
     def pollers(self, site_uid: str) -> dict[str, Poller]:
         """Every source of this site, by name; raises LockUnusableError."""
-        iomad_mail = IomadMail(
-            self.database,
-            self.tables,
-            self.settings,
-            self.lease,
-            self.lock(EMAIL_TASK),
-            site_uid,
-            self.metrics,
-        )
-        campaigns = Campaigns(
-            self.database,
-            self.tables,
-            self.settings,
-            self.lease,
-            self.vault,
-            site_uid,
-            self.metrics,
-        )
-        pollers: tuple[Poller, ...] = (iomad_mail, campaigns)
+        pollers: list[Poller] = [
+            NewUsers(
+                self.database,
+                self.tables,
+                self.settings,
+                self.lease,
+                self.lock(PASSWORD_TASK),
+                site_uid,
+                self.metrics,
+                self.vault,
+            ),
+            Campaigns(
+                self.database,
+                self.tables,
+                self.settings,
+                self.lease,
+                self.vault,
+                site_uid,
+                self.metrics,
+            ),
+        ]
+        if self.has_iomad:
+            iomad_mail = IomadMail(
+                self.database,
+                self.tables,
+                self.settings,
+                self.lease,
+                self.lock(EMAIL_TASK),
+                site_uid,
+                self.metrics,
+            )
+            pollers.insert(0, iomad_mail)
         return {poller.name: poller for poller in pollers}
 
     def actions(self, sources: Mapping[str, Poller], routes: Routes) -> Actions:

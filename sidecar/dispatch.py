@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
-from sidecar.errors import SidecarError
+from sidecar.errors import MoodleError, SidecarError
 from sidecar.fallback import Fallback
 from sidecar.handover import AtOnce, Desk, Handover
 from sidecar.handover_later import Later
@@ -292,8 +292,7 @@ class Dispatcher:
             else:
                 if not connector.learns_at_once:
                     self._expect(view, connector, soon, start=many)
-                company = view.companies.get(batch.company_id)
-                ready = self._way(connector).prepare(batch, connector, company)
+                ready = self._prepare(batch, connector, view)
             if ready is not None:
                 yield ready
             else:
@@ -306,6 +305,14 @@ class Dispatcher:
             if batch.source in self._sources:
                 company = view.companies.get(batch.company_id)
                 self._later.expect(batch, connector, company, start=start)
+
+    def _prepare(self, batch: queue.DueBatch, connector: Connector, view: View) -> MailBatch | None:
+        company = view.companies.get(batch.company_id)
+        try:
+            return self._way(connector).prepare(batch, connector, company)
+        except MoodleError as error:  # as the site is set up now, nobody can render it
+            self._desk.put_back([batch.id], BLOCKED_WAIT, str(error))
+            return None
 
     def _way(self, connector: Connector) -> Handover:
         return self._at_once if connector.learns_at_once else self._later

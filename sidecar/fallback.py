@@ -1,7 +1,7 @@
 """What becomes of mail whose provider has been down for too long (DESIGN §7)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sidecar.jobs import Source, release
 from sidecar.store import asks
@@ -26,8 +26,10 @@ class Fallback:
         """For mails that ``provider`` never took. Raises DatabaseError and LeaseLostError."""
         if company.fallback == "moodle":
             self._hand_back(company.company_id)
-        elif company.fallback == "smtp" and provider != "smtp":
-            self._send_by_smtp(company.company_id, provider)
+        elif provider != "smtp":
+            sources = [name for name in self._sources if company.fallback_for(name) == "smtp"]
+            if sources:
+                self._send_by_smtp(company.company_id, provider, sources)
 
     def _hand_back(self, company_id: int) -> None:
         with self._database.read() as conn:
@@ -44,9 +46,9 @@ class Fallback:
                 returned.mails,
             )
 
-    def _send_by_smtp(self, company_id: int, provider: str) -> None:
+    def _send_by_smtp(self, company_id: int, provider: str, sources: Collection[str]) -> None:
         with self._database.write(self._lease.token) as tx:
-            batch_ids = asks.refused_batches(tx.conn, self._database, company_id, provider)
+            batch_ids = asks.refused_batches(tx.conn, self._database, company_id, provider, sources)
             asks.send_by_smtp(tx, self._database, batch_ids)
         if batch_ids:
             log.warning(

@@ -209,7 +209,7 @@ class Later:
         """
         reason = f"too large for {company.provider}"
         returned: set[int] = set()
-        if company.fallback != "smtp":
+        if company.fallback_for(batch.source) != "smtp":
             source = self._desk.sources[batch.source]
             text = f"{reason}: Moodle sends it"
             returned = jobs.return_rows(tx, self._desk.database, source, batch, rows, text)

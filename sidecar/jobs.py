@@ -52,7 +52,10 @@ class Source(Protocol):
         """Re-check and render the waiting mails of a claimed batch."""
 
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
-        """Return queue rows to Moodle (id → original stamp); the ids that went back."""
+        """Return queue rows to Moodle (id → original stamp).
+
+        Returns the ids under which they wait there now.
+        """
 
 
 def prepare(
@@ -296,6 +299,12 @@ def require(conn: Connection, database: Database, job_id: int) -> store.JobRow:
     if job is None:
         raise NotFoundError(f"there is no job {job_id}")
     return job
+
+
+def refresh(tx: Transaction, database: Database, batch_ids: Collection[int]) -> None:
+    """Recompute these batches and their jobs."""
+    results.refresh_batches(tx, database, batch_ids)
+    results.refresh_jobs(tx, database, results.jobs_of(tx.conn, database, batch_ids))
 
 
 def _refresh(tx: Transaction, database: Database, job_id: int) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from functools import partial
 
-from sidecar.context import TASKS, Context, Observation
+from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import SidecarError
 from sidecar.holds import holds_now
@@ -241,7 +241,7 @@ class Leader:
         if self._doubts_checked is not None and now - self._doubts_checked < wait:
             return
         context = self._context
-        for task in TASKS:
+        for task in context.tasks:
             with context.database.connection_for_writing() as conn:
                 doubts = lock_doubts(conn, context.tables, context.lock(task), task)
             self._doubts[task] = doubts

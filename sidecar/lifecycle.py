@@ -73,6 +73,9 @@ RECIPIENT_SOURCES: Mapping[Recipient, frozenset[Recipient]] = {
 ENDED = frozenset({R.SENT, R.FAILED, R.PERMANENTLY_FAILED, R.UNKNOWN, R.CANCELLED, R.RETURNED})
 """Recipient states in which nothing more happens by itself."""
 
+FORGETTING = frozenset({R.SENT, R.PERMANENTLY_FAILED, R.CANCELLED, R.RETURNED})
+"""Recipient states with which a secret that belongs to the mail is removed for good."""
+
 RECALLED = frozenset({R.PROCESSING, R.RETRY_PENDING, R.CANCELLED})
 """Recipient states in which a mail may be found that its provider just gave up: the provider's own
 report of it may be faster than we are."""

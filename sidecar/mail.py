@@ -28,7 +28,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Content:
-    """What all mails of one queue row share; connectors may cache its encoded form by identity."""
+    """What all mails of one queue row share; connectors may cache its encoded form by identity.
+
+    html: '' for a mail of text alone.
+    """
 
     subject: str = field(repr=False)
     html: str = field(repr=False)
@@ -44,7 +47,7 @@ class Mail:
     (name, value), order kept, already free of CR and LF. message_id: without angle brackets,
     the same for every try of this mail. root_batch: the ``batch_key`` of the batch that first
     carried this mail ('' if that is the one it is in); generation: how often an admin asked for
-    it again.
+    it again. to_name: the display name in the header To.
     """
 
     id: int
@@ -60,6 +63,7 @@ class Mail:
     tries: int = 0
     root_batch: str = ""
     generation: int = 0
+    to_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,8 @@ def encode_mail(mail: Mail, batch_key: str, first: Mail) -> str:
         "subject": cut_subject(mail.subject_prefix + mail.content.subject),
         "headers": [("Message-ID", f"<{mail.message_id}>"), *mail.headers],
     }
+    if mail.to_name:
+        fields["to_name"] = mail.to_name
     if mail.sender != first.sender:
         fields["from"] = _address(mail.sender)
     if mail.reply_to != first.reply_to:

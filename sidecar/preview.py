@@ -1,15 +1,22 @@
 """What would be claimed if the sidecar ran now: reads everything, changes nothing."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+
+from sqlalchemy import Connection
 
 from sidecar.context import Context
 from sidecar.errors import IdentityError, SchemaMissingError
 from sidecar.grouping import Group, Waiting, job_type
-from sidecar.moodle import mail_queue
+from sidecar.moodle import mail_queue, new_users
+from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.iomad_mail import Expanded, Expansion
 from sidecar.moodle.mail_settings import MailSettingsError
+from sidecar.moodle.new_user_mail import refuses
 from sidecar.moodle.people import company_names
+from sidecar.pollers.new_users import why_not
+from sidecar.pollers.new_users_peek import JOB_TYPE, NewUsersPeek
 from sidecar.routes import Routes
 from sidecar.store.companies import Companies, Company
 
@@ -66,7 +73,7 @@ def preview(context: Context) -> Preview:
     with context.database.read() as conn:
         names = company_names(conn, tables)
         now = context.database.now(conn)
-        position = mail_queue.max_id(conn, tables)
+        position = mail_queue.max_id(conn, tables) if context.has_iomad else 0
         by_group: dict[Group, list[Waiting]] = defaultdict(list)
         while position > 0:
             entries, position = mail_queue.waiting_below(conn, tables, position, PAGE)
@@ -113,9 +120,51 @@ def preview(context: Context) -> Preview:
                     else:
                         shown.left[result.reason] += 1
             shown.left = +shown.left
-    return Preview(
-        blocked, [groups[g] for g in sorted(groups, key=lambda g: (g.company_id, g.type))]
-    )
+        listed = [groups[g] for g in sorted(groups, key=lambda g: (g.company_id, g.type))]
+        listed += _new_users(context, conn, observation.config, companies, routes, names)
+    return Preview(blocked, listed)
+
+
+def _new_users(
+    context: Context,
+    conn: Connection,
+    config: MoodleConfig,
+    companies: Companies,
+    routes: Routes,
+    names: Mapping[int, str],
+) -> list[GroupPreview]:
+    """Core's new users, by company."""
+    peek = NewUsersPeek(context.tables)
+    peek.look(conn, lambda _: True)
+    by_company: dict[int, list[int]] = defaultdict(list)
+    for waiting in peek.waiting.values():
+        by_company[waiting.group.company_id].append(waiting.id)
+    trouble = why_not(config, context.settings, context.vault)
+    groups = []
+    for company_id, ids in sorted(by_company.items()):
+        company = companies.get(company_id)
+        shown = GroupPreview(
+            company_id, names.get(company_id, ""), JOB_TYPE, company.provider, len(ids)
+        )
+        shown.sample = "core's new users: a password each"
+        reason = _why_not(routes, config, company) or trouble
+        if len(ids) < company.bulk_threshold:
+            reason = reason or "below_threshold"
+        if reason:
+            shown.left[reason] = len(ids)
+        for start in range(0, len(ids), PAGE):
+            users = new_users.read_waiting(
+                conn, context.tables, ids[start : start + PAGE], lock=False
+            ).values()
+            bounced = new_users.bounces(conn, context.tables, {user.id for user in users})
+            for user in users:
+                why = refuses(user, config, bounced)
+                shown.left[why] += bool(why)
+                shown.mails += not why
+        shown.claimable = 0 if reason else shown.mails
+        shown.left = +shown.left
+        groups.append(shown)
+    return groups
 
 
 def _why_not(routes: Routes, config, company: Company) -> str:  # type: ignore[no-untyped-def]

@@ -29,6 +29,7 @@ class Settings:
     bulk_threshold: int = 10
     give_up_after: float = 1_800.0
     result_timeout: float = 600.0
+    secret_ttl: float = 604_800.0
     smtp_connections: int = 4
     smtp_max_connections: int = 20
     smtp_timeout: float = 30.0

@@ -243,6 +243,7 @@ class Mail:
     root: str
     generation: int
     to: str
+    to_name: str
     sender: tuple[str, str]
     reply_to: str
     subject: str
@@ -360,6 +361,7 @@ def _mail(value: Any, batch: Mapping[str, Any]) -> Mail:
         root=_hex(value, "root_batch", 32),
         generation=_number(value, "generation"),
         to=_text(value, "to"),
+        to_name=_text({"to_name": "", **value}, "to_name"),
         sender=(_text(sender, "email"), _text(sender, "name")),
         reply_to=_text({**batch, **value}, "reply_to"),
         subject=_text(value, "subject"),
@@ -702,13 +704,14 @@ def build(mail: Mail) -> bytes:
     Further To and Cc headers, of which IOMAD writes several, are joined: RFC 5322 allows one each,
     and SES refuses more. They are for the eye, mail goes to ``mail.to`` alone.
     """
-    shown = {"to": [_address(mail.to, "invalid_address")], "cc": []}
+    separator = ",\r\n "
+    shown = {"to": [_mailbox((mail.to, mail.to_name), "invalid_address")], "cc": []}
     for name, value in mail.headers:
-        shown.get(name.lower(), []).append(_clean(value))
+        shown.get(name.lower(), []).append(_value(value))
     lines = [
         f"Date: {formatdate()}",
-        f"From: {_mailbox(mail.sender)}",
-        *(f"{name.title()}: {_value(', '.join(all_))}" for name, all_ in shown.items() if all_),
+        f"From: {_mailbox(mail.sender, 'invalid_sender')}",
+        *(f"{name.title()}: {separator.join(all_)}" for name, all_ in shown.items() if all_),
         f"Subject: {_value(mail.subject)}",
     ]
     if mail.reply_to:
@@ -716,8 +719,10 @@ def build(mail: Mail) -> bytes:
     lines += [_header(name, value) for name, value in mail.headers if name.lower() not in shown]
     lines += [f"X-ManiReports-Mail: {mail.key}", "MIME-Version: 1.0\r\n"]
     try:
-        texts = [_text_part("plain", mail.text), _text_part("html", mail.html)]
-        body = _multipart("alternative", texts)
+        plain = _text_part("plain", mail.text)
+        body = plain + b"\r\n"
+        if mail.html:
+            body = _multipart("alternative", [plain, _text_part("html", mail.html)])
         if mail.attachments:
             body = _multipart("mixed", [body, *map(_attachment, mail.attachments)])
         message = "\r\n".join(lines).encode("ascii") + body
@@ -734,9 +739,9 @@ def _address(value: str, code: str) -> str:
     return value
 
 
-def _mailbox(sender: tuple[str, str]) -> str:
-    address = _address(sender[0], "invalid_sender")
-    name = _clean(sender[1])
+def _mailbox(one: tuple[str, str], code: str) -> str:
+    address = _address(one[0], code)
+    name = _clean(one[1])
     if not name:
         return address
     if len(name) > 60 or not _PRINTABLE.fullmatch(name):

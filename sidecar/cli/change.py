@@ -156,7 +156,7 @@ def company_list(app: App, as_json: bool) -> None:
                 row.bulk_threshold,
                 row.max_send_rate or "",
                 row.manager_copies,
-                row.fallback,
+                row.fallback or "hold (new users: smtp)",
             ]
             for row, name in rows
         ],

@@ -10,18 +10,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.cli.common import App, json_option, pass_app, print_json
 from sidecar.connectors.base import Probe
 from sidecar.connectors.dkim import DkimKeys
-from sidecar.context import TASKS, Context
+from sidecar.context import Context
 from sidecar.errors import SidecarError, SigningKeyError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError, noreply_address
 from sidecar.moodle.people import company_names
+from sidecar.pollers.new_users import why_not
 from sidecar.routes import Route, SmtpRoute
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
 
 STAYS = (
-    ("core's new-user passwords", "not built yet: Moodle's own task sends them"),
     ("forum and message mail, mod_reengagement", "sent inside their own tasks, cannot be claimed"),
     ("IOMAD's direct supervisor mail", "sent inside its own tasks, cannot be claimed"),
 )
@@ -67,6 +67,7 @@ def _lines(app: App) -> Iterator[Line]:
         _switches,
         _lock,
         _dataroot,
+        _new_users,
         _companies,
     ]
     for step in steps:
@@ -91,28 +92,41 @@ def _database(context: Context) -> Iterator[Line]:
                 OK, "database", f"{database.url.host}:{database.url.port or 3306}, {version}"
             )
         there = set(inspect(conn).get_table_names())
-    missing = [t.name for t in context.tables.metadata.sorted_tables if t.name not in there]
+    tables = context.tables
+    wanted = set(tables.metadata.sorted_tables)
+    if not context.has_iomad:
+        wanted -= set(tables.iomad)
+    missing = sorted(table.name for table in wanted if table.name not in there)
     if context.tables.config.name in missing:
         raise SidecarError(
             f"there is no table {context.tables.config.name}: is table_prefix"
             f" {database.prefix!r} right?"
         )
     if missing:
-        raise SidecarError(f"tables of IOMAD are missing: {', '.join(missing)}")
-    yield Line(OK, "Moodle's tables", f"all there, prefix {database.prefix}")
+        raise SidecarError(f"tables of Moodle are missing: {', '.join(missing)}")
+    kind = "IOMAD" if context.has_iomad else "Moodle without IOMAD"
+    yield Line(OK, "Moodle's tables", f"all there, {kind}, prefix {database.prefix}")
 
 
 def _privileges(context: Context) -> Iterator[Line]:
-    email = context.tables.email
-    statement = email.update().where(email.c.id == 0).values(sent=email.c.sent)
-    try:
-        with context.database.connection_for_writing() as conn, conn.begin():
-            conn.execute(statement)
-    except SQLAlchemyError as error:
-        reason = getattr(error, "orig", error)
-        yield Line(FAIL, "privileges", f"the database user may not update {email.name}: {reason}")
-        return
-    yield Line(OK, "privileges", f"may update {email.name}")
+    t = context.tables
+    written = [
+        (t.user, t.user.update().where(t.user.c.id == 0).values(password=t.user.c.password)),
+        (t.user_preferences, t.user_preferences.delete().where(t.user_preferences.c.id == 0)),
+    ]
+    if context.has_iomad:
+        written.append((t.email, t.email.update().where(t.email.c.id == 0).values(sent=None)))
+    for table, statement in written:
+        try:
+            with context.database.connection_for_writing() as conn, conn.begin():
+                conn.execute(statement)
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", error)
+            yield Line(
+                FAIL, "privileges", f"the database user may not change {table.name}: {reason}"
+            )
+            return
+    yield Line(OK, "privileges", f"may change {', '.join(table.name for table, _ in written)}")
 
 
 def _identity(context: Context) -> Iterator[Line]:
@@ -141,7 +155,7 @@ def _switches(context: Context) -> Iterator[Line]:
 
 def _lock(context: Context) -> Iterator[Line]:
     doubts: set[str] = set()
-    for task in TASKS:
+    for task in context.tasks:
         lock = context.lock(task)
         with context.database.connection_for_writing() as conn:
             doubts.update(lock_doubts(conn, context.tables, lock, task))
@@ -157,6 +171,16 @@ def _dataroot(context: Context) -> Iterator[Line]:
         yield Line(FAIL, "dataroot", f"{dataroot} cannot be read: attachments and maintenance mode")
     else:
         yield Line(OK, "dataroot", str(dataroot))
+
+
+def _new_users(context: Context) -> Iterator[Line]:
+    reason = why_not(context.observe().config, context.settings, context.vault)
+    if reason:
+        yield Line(WARN, "new users", f"stay with Moodle: {reason}")
+    else:
+        yield Line(
+            OK, "new users", "passwords can be made, and kept encrypted until they are mailed"
+        )
 
 
 def _companies(context: Context) -> Iterator[Line]:

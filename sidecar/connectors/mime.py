@@ -52,8 +52,8 @@ def build(mail: Mail) -> bytes:
         raise ValueError("the Message-ID is malformed")
     lines = [
         f"Date: {_date(int(time.time()))}",
-        f"To: {address(mail.to)}",
-        f"From: {_mailbox(mail.sender)}",
+        f"To: {_mailbox(Address(mail.to, mail.to_name))}",
+        f"From: {_sender(mail.sender)}",
         f"Subject: {_text(cut_subject(mail.subject_prefix + mail.content.subject))}",
         f"Message-ID: <{mail.message_id}>",
     ]
@@ -87,17 +87,21 @@ def _date(second: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _mailbox(sender: Address) -> str:
-    name = clean(sender.name)
+def _sender(sender: Address) -> str:
+    return _mailbox(sender)
+
+
+def _mailbox(one: Address) -> str:
+    name = clean(one.name)
     if not name:
-        return address(sender.email)
+        return address(one.email)
     if len(name) > 60 or not _PRINTABLE.fullmatch(name):
         phrase = _encoded_words(name)
     elif _ATOMS.fullmatch(name):
         phrase = name
     else:
         phrase = '"{}"'.format(name.replace("\\", "\\\\").replace('"', '\\"'))
-    return f"{phrase} <{address(sender.email)}>"
+    return f"{phrase} <{address(one.email)}>"
 
 
 def _header(name: str, value: str) -> str:
@@ -137,9 +141,10 @@ def _body(content: Content) -> bytes:
 
     A boundary holds ``=_``, which neither quoted-printable nor base64 can produce (RFC 2045 §6.7).
     """
-    parts = _multipart(
-        b"alternative", [_text_part(b"plain", content.text), _text_part(b"html", content.html)]
-    )
+    plain = _text_part(b"plain", content.text)
+    parts = plain + b"\r\n"
+    if content.html:
+        parts = _multipart(b"alternative", [plain, _text_part(b"html", content.html)])
     if not content.attachments:
         return parts
     return _multipart(b"mixed", [parts, *map(_attachment_part, content.attachments)])

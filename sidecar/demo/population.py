@@ -183,6 +183,14 @@ class Population:
             self._join(company, department or self.top_department(company), people)
         return people
 
+    def upload_users(self, count: int, company: int = 0, **columns: object) -> list[Person]:
+        """New users as core's upload leaves them: without a password, which its task is to mail."""
+        columns = {"password": "to be generated", "timecreated": int(time.time()) - 60, **columns}
+        people = self.add_users(company, count, department=0, **columns)
+        rows = [{"userid": p.id, "name": "create_password", "value": "1"} for p in people]
+        self._insert(self.tables.user_preferences, rows)
+        return people
+
     def add_manager(self, company: int, user: Person | None = None, managertype: int = 1) -> Person:
         """Make a user a manager of a company (1) or of a department (2); a new user if none."""
         person = user or self.add_user(company)

@@ -29,11 +29,14 @@ class Metrics:
         self.left = Gauge(
             "manireports_mails_left",
             "Mails seen in the queue that stay with Moodle, by reason.",
-            ["reason", "company"],
+            ["source", "reason", "company"],
             registry=r,
         )
         self.backlog = Gauge(
-            "manireports_backlog_mails", "Queue rows that wait and are known to us.", registry=r
+            "manireports_backlog_mails",
+            "Queue rows that wait and are known to us.",
+            ["source"],
+            registry=r,
         )
         self.states = Gauge(
             "manireports_recipients", "Captured mails by state.", ["status"], registry=r

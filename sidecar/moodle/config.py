@@ -20,6 +20,7 @@ _PREFIXES = (
     "divertallemails",
     "emaildkimselector",
     "maintenance_enabled",
+    "minpassword",
 )
 _NAMES = (
     "noemailever",
@@ -28,9 +29,29 @@ _NAMES = (
     "version",
     "siteadmins",
     "companyemailprofileid",
+    # What mails of our own say, and when.
     "lang",
     "timezone",
     "forcetimezone",
+    # For the mail that brings a new user's password, as email_to_user makes it.
+    "passwordpolicy",
+    "maxconsecutiveidentchars",
+    "fullnamedisplay",
+    "alternativefullnameformat",
+    "forcefirstname",
+    "forcelastname",
+    "emailfromvia",
+    "emailheaders",
+    "emailsubjectprefix",
+    "allowedemaildomains",
+    "handlebounces",
+    "minbounces",
+    "bounceratio",
+    "mailprefix",
+    "maildomain",
+    "siteidentifier",
+    "sessiontimeout",
+    "mnet_localhost_id",
 )
 _PLUGINS = ("local_email", "local_manireports")
 

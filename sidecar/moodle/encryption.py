@@ -27,7 +27,7 @@ class Vault:
 
     def reveal(self, value: str) -> str:
         """The clear text of a stored value; raises EncryptionError."""
-        return decrypt(value, read_key(self._root(), self._secretdataroot)) if value else ""
+        return decrypt(value, self.key()) if value else ""
 
     def conceal(self, text: str) -> str:
         """What to store for ``text``; makes the site's key if it has none.
@@ -36,9 +36,12 @@ class Vault:
         """
         if not text:
             return ""
-        root, secret_root = self._root(), self._secretdataroot
-        make_key(key_path(root, secret_root))
-        return encrypt(text, read_key(root, secret_root))
+        make_key(key_path(self._root(), self._secretdataroot))
+        return encrypt(text, self.key())
+
+    def key(self) -> bytes:
+        """The site's key, which must be there already; raises EncryptionError."""
+        return read_key(self._root(), self._secretdataroot)
 
     def derive(self, purpose: str) -> bytes:
         """A key of 32 bytes for one purpose, from the site's own: HMAC-SHA256 of its name.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from sidecar.moodle.config import MoodleConfig
-from sidecar.moodle.tables import MoodleTables
+from sidecar.moodle.tables import MoodleTables, has_iomad
 
 NO_PASSWORD = ("", "to be generated")
 """What ``user.password`` holds before a password is stored (FACTS §2)."""
@@ -83,6 +83,8 @@ def read_companies(
 
 def company_names(conn: Connection, tables: MoodleTables) -> dict[int, str]:
     """All companies of the site by id; empty on a Moodle without IOMAD."""
+    if not has_iomad(conn, tables):
+        return {}
     return {r.id: r.name for r in conn.execute(select(tables.company.c.id, tables.company.c.name))}
 
 

@@ -7,8 +7,22 @@ empty SQLite file makes the demo's site.
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+)
 from sqlalchemy.types import TypeEngine
+
+EXTRA_NAMES = ("firstnamephonetic", "lastnamephonetic", "middlename", "alternatename")
+"""Columns of {user} that hold names beside first and last name; they may be NULL."""
 
 _ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -38,6 +52,8 @@ class MoodleTables:
     company_users: Table
     department: Table
     user: Table
+    user_preferences: Table
+    cache_flags: Table
     user_info_data: Table
     config: Table
     config_plugins: Table
@@ -50,6 +66,22 @@ class MoodleTables:
     context: Table
     role: Table
     role_assignments: Table
+
+    @property
+    def iomad(self) -> tuple[Table, ...]:
+        """Those that only IOMAD has."""
+        return (
+            self.email,
+            self.email_template,
+            self.company,
+            self.company_users,
+            self.department,
+        )
+
+
+def has_iomad(conn: Connection, tables: MoodleTables) -> bool:
+    """Whether this Moodle is an IOMAD."""
+    return inspect(conn).has_table(tables.company.name)
 
 
 def moodle_tables(prefix: str) -> MoodleTables:
@@ -126,6 +158,26 @@ def moodle_tables(prefix: str) -> MoodleTables:
             _str("lang", 30),
             _str("timezone", 100),
             _int("lastaccess"),
+            _int("mailformat", 1),
+            _int("maildisplay", 2),
+            _int("mnethostid"),
+            _int("timecreated"),
+            _int("timemodified"),
+            *(Column(name, String(255)) for name in EXTRA_NAMES),
+        ),
+        user_preferences=table(
+            "user_preferences",
+            _int("userid"),
+            _str("name", 255),
+            _str("value", 1333),
+        ),
+        cache_flags=table(
+            "cache_flags",
+            _str("flagtype", 255),
+            _str("name", 255),
+            _int("timemodified"),
+            Column("value", Text, nullable=False),
+            _int("expiry"),
         ),
         user_info_data=table(
             "user_info_data",
@@ -157,7 +209,7 @@ def moodle_tables(prefix: str) -> MoodleTables:
             _int("expires", None),
             Column("owner", String(36)),
         ),
-        course=table("course", _str("fullname", 254), _str("shortname", 255)),
+        course=table("course", _int("category"), _str("fullname", 254), _str("shortname", 255)),
         enrol=table("enrol", _str("enrol", 20), _int("courseid"), _int("status")),
         user_enrolments=table(
             "user_enrolments",

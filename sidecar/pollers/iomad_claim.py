@@ -1,7 +1,6 @@
 """One claiming transaction on IOMAD's queue: re-read, expand, mark, capture (DESIGN §3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from sidecar.errors import AddressError, LockBusyError
@@ -15,6 +14,7 @@ from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.iomad_mail import Addressee, Expanded, Expansion, Left
 from sidecar.moodle.mail_queue import QueuedRow
 from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.queue_poller import Claimed
 from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.capture import CapturedRow, NewRecipient
@@ -22,19 +22,6 @@ from sidecar.store.companies import Company
 from sidecar.store.database import Database, Transaction
 
 SOURCE = "iomad_mail"
-
-
-@dataclass(slots=True)
-class Claimed:
-    """What one transaction did; true once it is committed.
-
-    rows: ids that are ours now; gone: ids that did not wait any more; left: rows that stay with
-    Moodle, with the reason.
-    """
-
-    rows: list[int] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    left: dict[int, Left] = field(default_factory=dict)
 
 
 class Claim:

@@ -1,41 +1,27 @@
 """IOMAD's mail queue, ``{email}``: peek, claim, give back."""
 
-import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
 
-from sidecar.errors import LockBusyError
-from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
-from sidecar.jobs import Prepared, close_jobs
+from sidecar.grouping import Group
+from sidecar.jobs import Prepared
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle import mail_queue
 from sidecar.moodle.config import MoodleConfig, RecentConfig
 from sidecar.moodle.locks import TaskLock
 from sidecar.moodle.switches import EMAIL_TASK
 from sidecar.moodle.tables import MoodleTables
-from sidecar.pollers.base import Gate
-from sidecar.pollers.iomad_claim import SOURCE, Claim, Claimed
+from sidecar.pollers.iomad_claim import SOURCE, Claim
 from sidecar.pollers.iomad_prepare import prepare
 from sidecar.pollers.peek import Peek
+from sidecar.pollers.queue_poller import QueuePoller
 from sidecar.settings import Settings
-from sidecar.store import capture
 from sidecar.store.companies import Companies
-from sidecar.store.database import Database, translated
+from sidecar.store.database import Database
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
-
-log = logging.getLogger(__name__)
-
-CHUNK = 500
-"""Rows that one transaction claims."""
-
-VERIFIED = 1_000
-"""Rows of a group that are looked at again before a job is opened for it; the claim reads every row
-again anyway."""
 
 DRAIN_SECONDS = 60.0
 """How long the cron lock may be kept over the chunks of one drain (DESIGN §3)."""
@@ -43,11 +29,8 @@ DRAIN_SECONDS = 60.0
 FREE_SECONDS = 1.0
 """How long the cron lock then stays free at least."""
 
-INCOMPLETE_SECONDS = 60.0
-"""How long a row may wait for its facts before it is Moodle's."""
 
-
-class IomadMail:
+class IomadMail(QueuePoller):
     """The source ``iomad_mail``."""
 
     name = SOURCE
@@ -63,193 +46,41 @@ class IomadMail:
         site_uid: str,
         metrics: Metrics,
     ) -> None:
-        self._database = database
+        super().__init__(
+            database,
+            Peek(tables, settings.job_types),
+            Claim(database, tables, settings, site_uid),
+            settings,
+            lease,
+            lock,
+            metrics,
+        )
         self._tables = tables
-        self._settings = settings
-        self._lease = lease
-        self._lock = lock
-        self._metrics = metrics
         self._config = RecentConfig(tables, settings)
-        self._claim = Claim(database, tables, settings, site_uid)
-        self._rules = Rules(
-            min_age=settings.min_age,
-            max_age=settings.max_age,
-            flush_after=settings.flush_after,
-            batch_size=settings.batch_size,
-        )
-        self._left: Counter[tuple[str, int]] = Counter()
-        self._claiming: frozenset[int] = frozenset()
-        self._free_until = 0.0
-        self.peek = Peek(tables, settings.job_types)
-        self._old_until: dict[int, int] = {}
-        self.stopping = False
-        self.settled = False
 
-    def poll(
-        self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
-    ) -> float | None:
-        """``Poller.poll``."""
-        claiming = frozenset(company.company_id for company in companies if company.claims)
-        if claiming - self._claiming:
-            self.peek.look_again()
-        self._claiming = claiming
-        with self._database.read() as conn:
-            self.peek.look(conn, claiming.__contains__)
-            jobs = capture.open_jobs(conn, self._database, self.name)
-            now = self._database.now(conn)
-        plan = self._plan(companies, gate, jobs, now)
-        if plan.opening:
-            with self._database.read() as conn:
-                for group in plan.opening:
-                    self.peek.verify(conn, plan.claims[group][:VERIFIED])
-            plan = self._plan(companies, gate, jobs, now)
-        if plan.claims and time.monotonic() >= self._free_until:
-            self._drain(plan, config, companies, claimed)
-        self._close_quiet(jobs, now)
-        self._show_left(plan)
-        self.settled = self.peek.walked and not plan.claims
-        return plan.next_at
-
-    def _plan(
-        self, companies: Companies, gate: Gate, jobs: Collection[capture.OpenJob], now: int
-    ) -> Plan:
-        reasons: dict[int, str] = {}
-        open_to: list[Waiting] = []
-        held: Counter[tuple[str, int]] = Counter()
-        for mail in self.peek.waiting.values():
-            company = mail.group.company_id
-            if company not in reasons:
-                reasons[company] = gate(company)
-            if reasons[company]:
-                held[reasons[company], company] += 1
-            else:
-                open_to.append(mail)
-        plan = plan_claims(
-            open_to,
-            open_groups=frozenset(Group(job.type, job.company_id) for job in jobs),
-            threshold=lambda company: companies.get(company).bulk_threshold,
-            may_take_old=lambda m: m.id <= self._old_until.get(m.group.company_id, -1),
-            rules=self._rules,
-            now=now,
-            monotonic=time.monotonic(),
-        )
-        plan.left.update(held)
-        return plan
-
-    def _drain(
+    def _claim_chunks(
         self,
-        plan: Plan,
+        conn: Connection,
+        chunks: Sequence[tuple[Group, Sequence[int]]],
         config: MoodleConfig,
         companies: Companies,
         claimed: Callable[[], None],
     ) -> None:
-        """Claim chunk after chunk while the lock is ours."""
+        """The lock spans the chunks."""
         started = time.monotonic()
-        with translated(), self._database.connection_for_writing() as conn:
-            try:
-                with self._lock.session(conn):
-                    for group, ids in plan.claims.items():
-                        for start in range(0, len(ids), CHUNK):
-                            if self.stopping:
-                                return
-                            if time.monotonic() - started > DRAIN_SECONDS:
-                                self._free_until = time.monotonic() + FREE_SECONDS
-                                return
-                            chunk = ids[start : start + CHUNK]
-                            self._chunk_or_rows(conn, group, chunk, config, companies)
-                            claimed()
-            except LockBusyError as busy:
-                self._metrics.lock_busy.inc()
-                log.info("nothing more is claimed now: %s", busy)
-
-    def _chunk_or_rows(
-        self,
-        conn: Connection,
-        group: Group,
-        ids: Sequence[int],
-        config: MoodleConfig,
-        companies: Companies,
-    ) -> None:
-        """A row that cannot be stored stays with Moodle; it must not stop the others."""
-        try:
-            self._chunk(conn, group, ids, config, companies)
-        except (IntegrityError, DataError) as error:
-            if len(ids) == 1:
-                log.warning("row %d stays with Moodle: it cannot be stored: %s", *ids, error.orig)
-                self.peek.refuse(ids)
-                self._left["cannot_be_stored", group.company_id] += 1
-                return
-            for row_id in ids:
-                self._chunk_or_rows(conn, group, [row_id], config, companies)
-
-    def _chunk(
-        self,
-        conn: Connection,
-        group: Group,
-        ids: Sequence[int],
-        config: MoodleConfig,
-        companies: Companies,
-    ) -> None:
-        company = companies.get(group.company_id)
-        with self._metrics.claim_seconds.time(), conn.begin():
-            tx = self._database.enter(conn, self._lease.token)
-            with self._lock.transaction(conn):
-                claimed = self._claim.claim(tx, group, ids, config, company)
-        self.peek.forget(claimed.gone)
-        self.peek.forget(claimed.rows)
-        self._leave(group, claimed)
-        if claimed.rows:
-            number = len(claimed.rows)
-            log.info("claimed %d rows: %s, company %d", number, group.type, group.company_id)
-            self._metrics.claimed.labels(str(group.company_id), group.type).inc(number)
-
-    def _leave(self, group: Group, claimed: Claimed) -> None:
-        for row_id, left in claimed.left.items():
-            mail = self.peek.waiting.get(row_id)
-            young = mail and time.monotonic() - mail.first_seen < INCOMPLETE_SECONDS
-            if left.again and young:
-                continue
-            self.peek.refuse([row_id])
-            self._left[left.reason, group.company_id] += 1
-            log.info("row %d stays with Moodle: %s", row_id, left.reason.replace("_", " "))
-
-    def _close_quiet(self, jobs: Collection[capture.OpenJob], now: int) -> None:
-        busy = {mail.group for mail in self.peek.waiting.values()}
-        quiet = [
-            job.id
-            for job in jobs
-            if now - job.last_joined > self._settings.quiet_period
-            and Group(job.type, job.company_id) not in busy
-        ]
-        self._close(quiet)
+        with self._lock.session(conn):
+            for group, chunk in chunks:
+                if self.stopping:
+                    return
+                if time.monotonic() - started > DRAIN_SECONDS:
+                    self._free_until = time.monotonic() + FREE_SECONDS
+                    return
+                self._chunk_or_rows(conn, group, chunk, config, companies)
+                claimed()
 
     def newest(self, conn: Connection) -> int:
         """``Poller.newest``."""
         return mail_queue.max_id(conn, self._tables)
-
-    def release_old(self, company_id: int, up_to: int) -> None:
-        """``Poller.release_old``."""
-        if self._old_until.get(company_id) != up_to:
-            self._old_until[company_id] = up_to
-            self.peek.look_again()
-
-    def close_all(self) -> None:
-        """``Poller.close_all``."""
-        with self._database.read() as conn:
-            jobs = capture.open_jobs(conn, self._database, self.name)
-        self._close([job.id for job in jobs])
-
-    def _close(self, job_ids: Collection[int]) -> None:
-        if job_ids:
-            with self._database.write(self._lease.token) as tx:
-                close_jobs(tx, self._database, job_ids)
-
-    def _show_left(self, plan: Plan) -> None:
-        gauge = self._metrics.left
-        gauge.clear()
-        for (reason, company), number in (self._left + plan.left).items():
-            gauge.labels(reason, str(company)).set(number)
-        self._metrics.backlog.set(len(self.peek.waiting))
 
     def prepare(
         self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]

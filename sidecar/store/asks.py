@@ -218,9 +218,14 @@ def send_by_smtp(tx: Transaction, database: Database, batch_ids: Collection[int]
 
 
 def refused_batches(
-    conn: Connection, database: Database, company_id: int, provider: str
+    conn: Connection,
+    database: Database,
+    company_id: int,
+    provider: str,
+    sources: Collection[str],
 ) -> list[int]:
-    """Batches of a company that wait because ``provider`` never took anything of them."""
+    """Batches of a company, of these sources, that wait because ``provider`` never took anything
+    of them."""
     b, jobs, r = database.tables.batches, database.tables.jobs, database.tables.recipients
     left = select(r.c.id).where(r.c.batch_id == b.c.id, r.c.tries > 0).exists()
     query = (
@@ -228,6 +233,7 @@ def refused_batches(
         .join(jobs, jobs.c.id == b.c.job_id)
         .where(
             jobs.c.company_id == company_id,
+            jobs.c.source.in_(list(sources)),
             b.c.provider == provider,
             b.c.status == Batch.PENDING.value,
             ~left,

@@ -26,7 +26,10 @@ class OpenJob:
 
 
 class NewRecipient(NamedTuple):
-    """A mail about to be captured; bad addresses come with their final status and reason."""
+    """A mail about to be captured; bad addresses come with their final status and reason.
+
+    secret: what the mail needs and no table may show, encrypted.
+    """
 
     role: str
     email: str
@@ -38,6 +41,7 @@ class NewRecipient(NamedTuple):
     status: Recipient = Recipient.PENDING
     error_code: str = ""
     error: str = ""
+    secret: str | None = None
 
 
 class CapturedRow(NamedTuple):
@@ -167,6 +171,7 @@ def insert_batch(
                 "batch_id": batch_id,
                 "email": recipient.email[:255],
                 "recipient_data": json.dumps(dict(recipient.data), ensure_ascii=False),
+                "secret": recipient.secret,
                 "status": recipient.status.value,
                 "error_code": recipient.error_code or "",
                 "error_message": recipient.error or None,

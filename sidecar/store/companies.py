@@ -12,6 +12,10 @@ from sidecar.store.database import Database, Transaction
 
 PROVIDERS = ("smtp", "aws")
 FALLBACKS = ("moodle", "smtp", "hold")
+DEFAULT_FALLBACKS: Mapping[str, str] = {"new_users": "smtp"}
+"""Of a source, where nothing is set; else hold. A new user's password is stored already: the mail
+must go, or nobody can log in."""
+
 COPIES = ("each", "none")
 SECRETS = ("aws_access_key", "aws_secret_key", "callback_secret", "callback_secret_old")
 """Columns that hold values as Moodle's ``\\core\\encryption`` writes them."""
@@ -56,8 +60,8 @@ class CallbackKey:
 class Company:
     """What is set for one company, defaults of row 0 filled in.
 
-    max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited. The columns named
-    in SECRETS are still encrypted.
+    max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited. fallback: '' where
+    nobody set one, see ``fallback_for``. The columns named in SECRETS are still encrypted.
     """
 
     company_id: int
@@ -67,7 +71,7 @@ class Company:
     bulk_threshold: int = 10
     max_send_rate: int = 0
     manager_copies: str = "each"
-    fallback: str = "hold"
+    fallback: str = ""
     aws_access_key: str = field(default="", repr=False)
     aws_secret_key: str = field(default="", repr=False)
     aws_region: str = ""
@@ -82,6 +86,10 @@ class Company:
     callback_key_old: str = ""
     callback_secret_old: str = field(default="", repr=False)
     callback_old_until: int = 0
+
+    def fallback_for(self, source: str) -> str:
+        """What becomes of a source's mail whose provider is down for too long (DESIGN §7)."""
+        return self.fallback or DEFAULT_FALLBACKS.get(source, "hold")
 
     @property
     def claims(self) -> bool:

@@ -178,13 +178,16 @@ def end_waiting(
     reason: str,
     recalled: Collection[int] = (),
 ) -> int:
-    """Every mail of a job that waits, or was recalled, gets this final state; returns how many."""
+    """Every mail of a job that waits, or was recalled, gets this final state; returns how many.
+
+    status: one of ``lifecycle.FORGETTING``.
+    """
     r = database.tables.recipients
     taken_back = r.c.id.in_(list(recalled)) & r.c.status.in_(_RECALLED)
     return tx.conn.execute(
         update(r)
         .where(r.c.job_id == job_id, r.c.status.in_(WAITING) | taken_back)
-        .values(status=status.value, error_message=reason, timemodified=tx.now)
+        .values(status=status.value, error_message=reason, secret=None, timemodified=tx.now)
     ).rowcount
 
 
@@ -257,6 +260,7 @@ def return_mails(
         .where(mine)
         .values(
             status=Recipient.RETURNED.value,
+            secret=None,
             error_code="returned",
             error_message=reason,
             timemodified=tx.now,
@@ -286,6 +290,7 @@ def mark_returned(
         )
         .values(
             status=Recipient.RETURNED.value,
+            secret=None,
             error_message="handed back to Moodle",
             timemodified=tx.now,
         )
@@ -297,7 +302,7 @@ def resolve_unknown(tx: Transaction, database: Database, job_id: int, status: Re
     r = database.tables.recipients
     values: dict[str, object] = {"status": status.value, "timemodified": tx.now}
     if status is Recipient.SENT:
-        values |= {"sent_at": tx.now, "error_code": "", "error_message": None}
+        values |= {"sent_at": tx.now, "error_code": "", "error_message": None, "secret": None}
     return tx.conn.execute(
         update(r).where(r.c.job_id == job_id, r.c.status == Recipient.UNKNOWN.value).values(values)
     ).rowcount

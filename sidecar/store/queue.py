@@ -59,6 +59,13 @@ class PendingMail(NamedTuple):
     status: Recipient
     generation: int
     root_batch: str
+    raw_data: str
+
+    @property
+    def data(self) -> Mapping[str, object]:
+        """``recipient_data``; read only where it is asked for."""
+        found: dict[str, object] = json.loads(self.raw_data)
+        return found
 
 
 def due_batches(
@@ -153,14 +160,14 @@ def waiting_mails(
             r.c.message_id,
             r.c.tries,
             r.c.timemodified,
-            r.c.recipient_data,
+            func.coalesce(r.c.recipient_data, "{}"),
             r.c.status,
         )
         .where(r.c.batch_id == batch_id, r.c.status.in_([state.value for state in states]))
         .order_by(r.c.id)
     )
     return [
-        PendingMail._make((mail_id, batch_id, *rest, Recipient(status), *_repeated(data or "{}")))
+        PendingMail._make((mail_id, batch_id, *rest, Recipient(status), *_repeated(data), data))
         for mail_id, *rest, data, status in conn.execute(query)
     ]
 

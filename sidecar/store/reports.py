@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, func, select, update
 
-from sidecar.lifecycle import ENDED, Batch, Recipient
+from sidecar.lifecycle import ENDED, FORGETTING, Batch, Recipient
 from sidecar.store.database import Database, Transaction
 
 
@@ -84,6 +84,7 @@ def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]
             "sent_at": func.coalesce(r.c.sent_at, tx.now),
             "error_code": "",
             "error_message": None,
+            "secret": None,
             "timemodified": tx.now,
         }
         if message_ids:
@@ -97,6 +98,8 @@ def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]
             "error_message": error or None,
             "timemodified": tx.now,
         }
+        if status in FORGETTING:
+            values["secret"] = None
         if not tried:  # one stays: the mail was with a provider, its row never goes back
             values["tries"] = case((r.c.tries > 1, r.c.tries - 1), else_=r.c.tries)
         tx.conn.execute(update(r).where(r.c.id.in_(ids)).values(values))

@@ -17,6 +17,7 @@ from sqlalchemy import (
 
 from sidecar.lifecycle import (
     BATCH_ENDED,
+    FORGETTING,
     JOB_ENDED,
     RECIPIENT_SOURCES,
     SUBMITTED,
@@ -70,6 +71,7 @@ def _common_outcomes(r: Table) -> Update:
             error_code=case((is_sent, ""), else_=r.c.error_code),
             error_message=case((is_sent, None), else_=r.c.error_message),
             tries=case((is_sent, r.c.tries + 1), else_=r.c.tries),
+            secret=case((is_sent, None), else_=r.c.secret),
             status=case((is_sent, R.SENT.value), else_=R.PROCESSING.value),
             timemodified=bindparam("now"),
         )
@@ -85,6 +87,8 @@ def _move(tx: Transaction, database: Database, outcome: Outcome) -> bool:
         "error_code": outcome.error_code[:50],
         "error_message": outcome.error or None,
     }
+    if outcome.status in FORGETTING:
+        values["secret"] = None
     if outcome.counted:
         values["tries"] = r.c.tries + 1
     sources = _names(RECIPIENT_SOURCES[outcome.status])
@@ -191,7 +195,10 @@ def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]
                 )
             )
             for row in tx.conn.execute(query).all():
-                values = {name: row._mapping[name] for name in _SHARED} | {"timemodified": tx.now}
+                values = {name: row._mapping[name] for name in _SHARED} | {
+                    "timemodified": tx.now,
+                    "secret": None,
+                }
                 tx.conn.execute(update(r).where(r.c.id == row.id).values(values))
                 touched.add(int(row.batch_id))
     return touched

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import func, insert, select
 
@@ -31,6 +31,7 @@ class FailedMail:
     mail_key: str
     message_id: str
     data: str
+    secret: str | None = field(repr=False)
 
 
 _DID_NOT_ARRIVE = (
@@ -80,6 +81,7 @@ def failed_mails(
             mail_key=row.mail_key,
             message_id=row.message_id,
             data=row.recipient_data or "{}",
+            secret=row.secret,
         )
         for row in tx.conn.execute(query)
     ]
@@ -144,6 +146,7 @@ def insert_batch(
                 | {"generation": mail.generation, "root_batch": mail.root_batch},
                 ensure_ascii=False,
             ),
+            "secret": mail.secret,
             "status": Recipient.PENDING.value,
             "source": mail.source,
             "source_id": mail.source_id,

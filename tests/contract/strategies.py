@@ -46,6 +46,7 @@ def mails(rows: st.SearchStrategy[Content]) -> st.SearchStrategy[Mail]:
         subject_prefix=st.sampled_from(["", "[DIVERTED a@b.test] "]),
         root_batch=st.just("") | hex32,
         generation=numbers,
+        to_name=st.text(max_size=20),
     )
 
 

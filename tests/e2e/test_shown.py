@@ -41,7 +41,9 @@ def test_metrics_and_health(world: World) -> None:
         assert found["manireports_mails_claimed_total{company=1,type=csv_import}"] == 30
         assert found["manireports_mail_results_total{status=sent}"] == 29
         assert found["manireports_mail_results_total{status=permanently_failed}"] == 1
-        assert found["manireports_mails_left{company=1,reason=below_threshold}"] == 3
+        assert (
+            found["manireports_mails_left{company=1,reason=below_threshold,source=iomad_mail}"] == 3
+        )
         assert found["manireports_leader{}"] == 1
         assert found["manireports_ledger_difference{}"] == 0
         assert found["manireports_claim_duration_seconds_count{}"] >= 1

@@ -365,7 +365,7 @@ def test_a_provider_has_what_is_on_its_way_to_it(
 def test_only_batches_of_which_nothing_ever_left_were_refused(books: Books) -> None:
     def refused() -> list[int]:
         with books.database.read() as conn:
-            return asks.refused_batches(conn, books.database, 1, "aws")
+            return asks.refused_batches(conn, books.database, 1, "aws", ["iomad_mail"])
 
     never, taken, refused_once, tried = (books.capture() for _ in range(4))
     books.capture(provider="smtp")

@@ -92,7 +92,7 @@ def job(batch_key: str, attempt: int) -> Job:
     """The batch as it is in each of its messages."""
     child = batch_key == CHILD
     mails = tuple(
-        Mail(n, key, ROOT_OF[key], int(child), "", ("", ""), "", "", "", "", (), ())
+        Mail(n, key, ROOT_OF[key], int(child), "", "", ("", ""), "", "", "", "", (), ())
         for n, key in enumerate(KEYS)
         if child or ROOT_OF[key] == batch_key
     )

@@ -59,7 +59,7 @@ def test_what_the_sidecar_writes_is_read(batch: MailBatch) -> None:
         assert (found.id, found.key, found.generation) == (mail.id, mail.mail_key, mail.generation)
         assert found.root == (mail.root_batch or batch.batch_key)
         assert found.sender == (mail.sender.email, mail.sender.name)
-        assert (found.to, found.reply_to) == (mail.to, mail.reply_to)
+        assert (found.to, found.to_name, found.reply_to) == (mail.to, mail.to_name, mail.reply_to)
         assert (found.html, found.text) == (mail.content.html, mail.content.text)
         assert found.headers == [("Message-ID", f"<{mail.message_id}>"), *mail.headers]
         for given_, file in zip(found.attachments, mail.content.attachments, strict=True):

@@ -260,15 +260,18 @@ def test_any_mail_is_built_well_or_refused(batch: MailBatch) -> None:
         assert b"\r" not in raw.replace(b"\r\n", b"")
         message = message_from_bytes(raw, policy=policy.default)
         ours = ["Date", "From", "To", "Subject", *(["Reply-To"] if mail.reply_to else [])]
+        alone = not (mail.html or mail.attachments)
         assert message.keys() == [
             *ours,
             *(name for name, _ in mail.headers),
             *("X-ManiReports-Mail", "MIME-Version", "Content-Type"),
+            *(["Content-Transfer-Encoding"] if alone else []),
         ]
         assert not message.defects
         plain = message.get_body(("plain",))
         assert isinstance(plain, MIMEPart)
-        assert content_of(plain) == mail.text.replace("\r\n", "\n").replace("\r", "\n")
+        text = mail.text.replace("\r\n", "\n").replace("\r", "\n")
+        assert content_of(plain) == (text if mail.html else text + "\n")
         assert len(list(message.iter_attachments())) == len(mail.attachments)
 
 

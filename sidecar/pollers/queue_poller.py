@@ -1,0 +1,314 @@
+"""What pollers of Moodle's own queues share: plan, claim in chunks under cron's lock, close."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from sidecar.errors import LockBusyError
+from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
+from sidecar.jobs import Prepared, close_jobs
+from sidecar.metrics.registry import Metrics
+from sidecar.moodle.config import MoodleConfig
+from sidecar.moodle.iomad_mail import Left
+from sidecar.moodle.locks import TaskLock
+from sidecar.pollers.base import Gate
+from sidecar.settings import Settings
+from sidecar.store import capture
+from sidecar.store.companies import Companies, Company
+from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.queue import DueBatch, PendingMail
+from sidecar.store.site import Lease
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500
+"""Rows that one transaction claims."""
+
+VERIFIED = 1_000
+"""Rows of a group that are looked at again before a job is opened for it; the claim reads every row
+again anyway."""
+
+INCOMPLETE_SECONDS = 60.0
+"""How long a row may wait for its facts before it is Moodle's."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What one transaction did; true once it is committed.
+
+    rows: ids that are ours now; gone: ids that did not wait any more; left: rows that stay with
+    Moodle, with the reason.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+    left: dict[int, Left] = field(default_factory=dict)
+
+
+class Claiming(Protocol):
+    """One claiming transaction of a source; the caller holds the lock and the transaction."""
+
+    def claim(
+        self,
+        tx: Transaction,
+        group: Group,
+        ids: Sequence[int],
+        config: MoodleConfig,
+        company: Company,
+    ) -> Claimed:
+        """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too."""
+
+
+class Peeking(Protocol):
+    """What waits in a source, by id.
+
+    walked: whether the whole source was looked at since ``look_again``.
+    """
+
+    waiting: dict[int, Waiting]
+
+    @property
+    def walked(self) -> bool: ...
+
+    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
+        """Read what is new. wanted: whether a company's mail is claimed at all."""
+
+    def look_again(self) -> None:
+        """A company was enabled, or old mail was released: look at everything anew."""
+
+    def refuse(self, ids: Iterable[int]) -> None:
+        """These rows stay with Moodle; do not bring them up again for a while."""
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """These rows wait no more."""
+
+    def verify(self, conn: Connection, ids: Collection[int]) -> None:
+        """Drop those of the rows that Moodle has sent or removed meanwhile."""
+
+
+class QueuePoller(ABC):
+    """A source whose rows wait in a table of Moodle's, for a scheduled task that sends them."""
+
+    name: str
+    task: str
+
+    def __init__(
+        self,
+        database: Database,
+        peek: Peeking,
+        claim: Claiming,
+        settings: Settings,
+        lease: Lease,
+        lock: TaskLock,
+        metrics: Metrics,
+    ) -> None:
+        self.peek = peek
+        self.stopping = False
+        self.settled = False
+        self._database = database
+        self._claim = claim
+        self._settings = settings
+        self._lease = lease
+        self._lock = lock
+        self._metrics = metrics
+        self._rules = Rules(
+            min_age=settings.min_age,
+            max_age=settings.max_age,
+            flush_after=settings.flush_after,
+            batch_size=settings.batch_size,
+        )
+        self._left: Counter[tuple[str, int]] = Counter()
+        self._shown_left: set[tuple[str, int]] = set()
+        self._claiming: frozenset[int] = frozenset()
+        self._free_until = 0.0
+        self._old_until: dict[int, int] = {}
+
+    @abstractmethod
+    def newest(self, conn: Connection) -> int:
+        """``Poller.newest``."""
+
+    @abstractmethod
+    def prepare(
+        self, conn: Connection, batch: DueBatch, waiting: Sequence[PendingMail]
+    ) -> Prepared:
+        """``jobs.Source.prepare``."""
+
+    @abstractmethod
+    def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
+        """``jobs.Source.give_back``."""
+
+    def poll(
+        self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
+    ) -> float | None:
+        """``Poller.poll``."""
+        claiming = frozenset(company.company_id for company in companies if company.claims)
+        if claiming - self._claiming:
+            self.peek.look_again()
+        self._claiming = claiming
+        with self._database.read() as conn:
+            self.peek.look(conn, claiming.__contains__)
+            jobs = capture.open_jobs(conn, self._database, self.name)
+            now = self._database.now(conn)
+        plan = self._plan(companies, gate, jobs, now)
+        if plan.opening:
+            with self._database.read() as conn:
+                for group in plan.opening:
+                    self.peek.verify(conn, plan.claims[group][:VERIFIED])
+            plan = self._plan(companies, gate, jobs, now)
+        if plan.claims and time.monotonic() >= self._free_until:
+            self._drain(plan, config, companies, claimed)
+        self._close_quiet(jobs, now)
+        self._show_left(plan)
+        self.settled = self.peek.walked and not plan.claims
+        return plan.next_at
+
+    def _plan(
+        self, companies: Companies, gate: Gate, jobs: Collection[capture.OpenJob], now: int
+    ) -> Plan:
+        reasons: dict[int, str] = {}
+        open_to: list[Waiting] = []
+        held: Counter[tuple[str, int]] = Counter()
+        for mail in self.peek.waiting.values():
+            company = mail.group.company_id
+            if company not in reasons:
+                reasons[company] = gate(company)
+            if reasons[company]:
+                held[reasons[company], company] += 1
+            else:
+                open_to.append(mail)
+        plan = plan_claims(
+            open_to,
+            open_groups=frozenset(Group(job.type, job.company_id) for job in jobs),
+            threshold=lambda company: companies.get(company).bulk_threshold,
+            may_take_old=lambda m: m.id <= self._old_until.get(m.group.company_id, -1),
+            rules=self._rules,
+            now=now,
+            monotonic=time.monotonic(),
+        )
+        plan.left.update(held)
+        return plan
+
+    def _drain(
+        self,
+        plan: Plan,
+        config: MoodleConfig,
+        companies: Companies,
+        claimed: Callable[[], None],
+    ) -> None:
+        """Claim chunk after chunk, as long as the lock can be had."""
+        chunks = [
+            (group, ids[start : start + CHUNK])
+            for group, ids in plan.claims.items()
+            for start in range(0, len(ids), CHUNK)
+        ]
+        with translated(), self._database.connection_for_writing() as conn:
+            try:
+                self._claim_chunks(conn, chunks, config, companies, claimed)
+            except LockBusyError as busy:
+                self._metrics.lock_busy.inc()
+                log.info("nothing more is claimed now: %s", busy)
+
+    @abstractmethod
+    def _claim_chunks(
+        self,
+        conn: Connection,
+        chunks: Sequence[tuple[Group, Sequence[int]]],
+        config: MoodleConfig,
+        companies: Companies,
+        claimed: Callable[[], None],
+    ) -> None:
+        """Take the lock and claim, unless ``stopping``; raises LockBusyError."""
+
+    def _chunk_or_rows(
+        self,
+        conn: Connection,
+        group: Group,
+        ids: Sequence[int],
+        config: MoodleConfig,
+        companies: Companies,
+    ) -> None:
+        """A row that cannot be stored stays with Moodle; it must not stop the others."""
+        try:
+            self._chunk(conn, group, ids, config, companies)
+        except (IntegrityError, DataError) as error:
+            if len(ids) == 1:
+                log.warning("row %d stays with Moodle: it cannot be stored: %s", *ids, error.orig)
+                self.peek.refuse(ids)
+                self._left["cannot_be_stored", group.company_id] += 1
+                return
+            for row_id in ids:
+                self._chunk_or_rows(conn, group, [row_id], config, companies)
+
+    def _chunk(
+        self,
+        conn: Connection,
+        group: Group,
+        ids: Sequence[int],
+        config: MoodleConfig,
+        companies: Companies,
+    ) -> None:
+        company = companies.get(group.company_id)
+        with self._metrics.claim_seconds.time(), conn.begin():
+            tx = self._database.enter(conn, self._lease.token)
+            with self._lock.transaction(conn):
+                claimed = self._claim.claim(tx, group, ids, config, company)
+        self.peek.forget(claimed.gone)
+        self.peek.forget(claimed.rows)
+        self._leave(group, claimed)
+        if claimed.rows:
+            number = len(claimed.rows)
+            log.info("claimed %d rows: %s, company %d", number, group.type, group.company_id)
+            self._metrics.claimed.labels(str(group.company_id), group.type).inc(number)
+
+    def _leave(self, group: Group, claimed: Claimed) -> None:
+        for row_id, left in claimed.left.items():
+            mail = self.peek.waiting.get(row_id)
+            young = mail and time.monotonic() - mail.first_seen < INCOMPLETE_SECONDS
+            if left.again and young:
+                continue
+            self.peek.refuse([row_id])
+            self._left[left.reason, group.company_id] += 1
+            log.info("row %d stays with Moodle: %s", row_id, left.reason.replace("_", " "))
+
+    def _close_quiet(self, jobs: Collection[capture.OpenJob], now: int) -> None:
+        busy = {mail.group for mail in self.peek.waiting.values()}
+        quiet = [
+            job.id
+            for job in jobs
+            if now - job.last_joined > self._settings.quiet_period
+            and Group(job.type, job.company_id) not in busy
+        ]
+        self._close(quiet)
+
+    def release_old(self, company_id: int, up_to: int) -> None:
+        """``Poller.release_old``."""
+        if self._old_until.get(company_id) != up_to:
+            self._old_until[company_id] = up_to
+            self.peek.look_again()
+
+    def close_all(self) -> None:
+        """``Poller.close_all``."""
+        with self._database.read() as conn:
+            jobs = capture.open_jobs(conn, self._database, self.name)
+        self._close([job.id for job in jobs])
+
+    def _close(self, job_ids: Collection[int]) -> None:
+        if job_ids:
+            with self._database.write(self._lease.token) as tx:
+                close_jobs(tx, self._database, job_ids)
+
+    def _show_left(self, plan: Plan) -> None:
+        gauge, left = self._metrics.left, self._left + plan.left
+        for reason, company in self._shown_left - left.keys():
+            gauge.remove(self.name, reason, str(company))
+        for (reason, company), number in left.items():
+            gauge.labels(self.name, reason, str(company)).set(number)
+        self._shown_left = set(left)
+        self._metrics.backlog.labels(self.name).set(len(self.peek.waiting))
