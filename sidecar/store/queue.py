@@ -1,7 +1,7 @@
 """Queries of dispatch: which batches are due, taking them, putting them back."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
