@@ -148,7 +148,7 @@ def print_json(value: object) -> None:
 LONG_TEXT = ("reason", "note", "why not", "sample", "plan")
 """Columns that may wrap."""
 
-FOLDED = {"address": 46}
+FOLDED = {"address": 46, "what": 46}
 """Columns that are folded at a width."""
 
 

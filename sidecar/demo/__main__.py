@@ -14,13 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import select
 
-from sidecar.demo import tally
+from sidecar.demo import passwords, tally
 from sidecar.demo.providers import Provider, provider
-from sidecar.demo.scenario import Scenario, build
+from sidecar.demo.scenario import AWAY, AWAY_FROM, CAMPAIGN_SUBJECT, Scenario, build
 from sidecar.demo.site import Site
 from sidecar.demo.watch import watch
 from sidecar.errors import SidecarError
 from sidecar.lifecycle import Recipient
+from sidecar.pollers.iomad_claim import SOURCE as IOMAD_MAIL
 from sidecar.store.tables import our_tables
 
 PREFIX = "mdl_"
@@ -53,17 +54,22 @@ class Demo:
         self._site.install(smtphosts=self._provider.smtphosts)
         scenario = build(self._site)
         self._provider.expect(scenario)
-        rows = len({wanted.row for wanted in scenario.wanted})
+        queued = [wanted for wanted in scenario.wanted if wanted.row]
+        rows = len({wanted.row for wanted in queued})
         self._console.print(
             f"{rows} mails wait in IOMAD's queue; with the managers' copies that makes"
-            f" {len(scenario.wanted)}. The sidecar takes them:",
+            f" {len(queued)}. {len(scenario.newcomers)} new users wait for a password, and"
+            f" {len(scenario.wanted) - len(queued) - len(scenario.newcomers)} students get a"
+            " reminder. The sidecar takes them:",
             soft_wrap=True,
         )
         self._configure()
+        self._remind()
         self._deliver()
         self._console.print()
         self._sidecar("jobs")
         self._show_failures()
+        self._show_passwords(scenario)
         return self._count(scenario)
 
     def _configure(self) -> None:
@@ -83,6 +89,22 @@ class Demo:
         self._config.write_text("".join(f"{k} = {v}\n" for k, v in settings.items()), "utf-8")
         self._quietly("schema", "--create")
         self._provider.enable(self._quietly)
+
+    def _remind(self) -> None:
+        """The campaign, as an admin starts it."""
+        text = self._folder / "reminder.html"
+        text.write_text(
+            "<p>Dear {firstname},</p><p>you have not been in"
+            ' <a href="{courseurl}">{coursename}</a> for long ({lastaccess}).</p>'
+            '<p><a href="{unsubscribeurl}">No more reminders</a></p>',
+            "utf-8",
+        )
+        for company in AWAY:
+            self._quietly(
+                *("campaign", "inactive", "--days", "30", "--company", str(company)),
+                *("--course", str(AWAY_FROM), "--subject", CAMPAIGN_SUBJECT),
+                *("--body-file", str(text), "--yes"),
+            )
 
     def _deliver(self) -> None:
         deadline = time.monotonic() + DEADLINE
@@ -146,7 +168,7 @@ class Demo:
     def _failures(self) -> dict[tuple[int, str], tuple[str, str]]:
         r = self._tables.recipients
         query = select(r.c.source_id, r.c.role, r.c.email, r.c.error_message).where(
-            r.c.status == Recipient.PERMANENTLY_FAILED.value
+            r.c.status == Recipient.PERMANENTLY_FAILED.value, r.c.source == IOMAD_MAIL
         )
         with self._site.engine.connect() as conn:
             rows = conn.execute(query).all()
@@ -159,16 +181,26 @@ class Demo:
                 f"  {address!r}: {reason}", markup=False, highlight=False, soft_wrap=True
             )
 
+    def _show_passwords(self, scenario: Scenario) -> None:
+        people = scenario.newcomers
+        good = passwords.that_work(self._site, people, self._provider.received())
+        self._console.print(
+            f"\nNew users with a password that opens their account: {good} of {len(people)}"
+        )
+        if good != len(people):
+            raise DemoError("a new user cannot log in with what was mailed")
+
     def _count(self, scenario: Scenario) -> tally.Tally:
-        email, r = self._site.tables.email, self._tables.recipients
+        r = self._tables.recipients
+        captured = select(r.c.id).where(r.c.retry_of.is_(None))
         unknown = select(r.c.id).where(r.c.status == Recipient.UNKNOWN.value)
         with self._site.engine.connect() as conn:
-            claimed = conn.scalars(select(email.c.id).where(email.c.sent.is_not(None))).all()
+            claimed = len(conn.scalars(captured).all())
             uncertain = len(conn.scalars(unknown).all())
         return tally.count(
             scenario.wanted,
             self._provider.received(),
-            claimed_rows=set(claimed),
+            claimed=claimed,
             failures={key: reason for key, (_, reason) in self._failures().items()},
             unknown=uncertain,
         )

@@ -19,6 +19,14 @@ REMINDERS = {
     "expiry_warn_user": {1: 40, 2: 40},
 }
 
+NEWCOMERS = {1: 60}
+"""Users of Moodle core's upload, whose passwords its own task would make and mail."""
+
+AWAY, AWAY_FROM = {2: 150}, 3
+"""Students who have not opened a course for long: a campaign reminds them."""
+
+CAMPAIGN_SUBJECT = "{firstname}, {coursename} waits for you"
+
 BAD_ADDRESSES = (
     ("", "empty"),
     ("ana@northwind.example.test,ben@northwind.example.test", "more than one address"),
@@ -33,30 +41,42 @@ NO_MAILBOX = "no such mailbox"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One mail that a queued row has to become. reason: why it cannot arrive; empty: it can."""
+    """One mail that has to arrive. reason: why it cannot; empty: it can.
+
+    row: its row in IOMAD's queue, 0 for a mail of another source. It is known by its HTML body, or
+    by its subject where nobody can know the body before.
+    """
 
     row: int
     role: str
     address: str
     body: str
     reason: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """Every mail that is wanted, and what the provider does besides accepting.
 
-    refused: address → why, for good; busy: addresses refused once, for now.
+    refused: address → why, for good; busy: addresses refused once, for now. newcomers: users who
+    get their first password by mail.
     """
 
     wanted: Sequence[Wanted]
     refused: Mapping[str, str]
     busy: Sequence[str]
+    newcomers: Sequence[Person]
 
 
 def build(site: Site) -> Scenario:
-    """Fill an installed site: two companies, 500 welcome mails, 200 licences, 350 reminders."""
+    """Fill an installed site.
+
+    Two companies; 500 welcome mails, 200 licences, 350 reminders of IOMAD's own; 60 users of core's
+    upload; 150 students to remind.
+    """
     wanted: list[Wanted] = []
+    newcomers: list[Person] = []
     refused: dict[str, str] = {}
     busy: list[str] = []
     for course, fullname in COURSES.items():
@@ -70,11 +90,11 @@ def build(site: Site) -> Scenario:
         refused[gone.email] = NO_MAILBOX
         busy += [user.email for user in users[::20]]
         reasons = {gone.id: NO_MAILBOX}
-        newcomers = list(users)
+        welcome = list(users)
         for address, reason in bad:
-            newcomers.append(site.add_user(company, email=address))
-            reasons[newcomers[-1].id] = reason
-        rows = dict(zip(site.queue("user_create", company, newcomers), newcomers, strict=True))
+            welcome.append(site.add_user(company, email=address))
+            reasons[welcome[-1].id] = reason
+        rows = dict(zip(site.queue("user_create", company, welcome), welcome, strict=True))
         courses = iter(COURSES)
         for template, numbers in {"license_allocated": LICENCES, **REMINDERS}.items():
             chosen = users[: numbers[company]]
@@ -82,7 +102,28 @@ def build(site: Site) -> Scenario:
             queued = site.queue(template, company, chosen, course=course)
             rows |= dict(zip(queued, chosen, strict=True))
         wanted += _wanted(site, rows, manager, reasons)
-    return Scenario(wanted, refused, busy)
+        uploaded = site.upload_users(NEWCOMERS.get(company, 0), company)
+        newcomers += uploaded
+        wanted += [
+            Wanted(0, "user", person.email, "", subject=f"{site.name}: New user account")
+            for person in uploaded
+        ]
+        away = users[: AWAY.get(company, 0)]
+        site.enrol(AWAY_FROM, away)
+        site.make_students(AWAY_FROM, away)
+        wanted += [
+            Wanted(
+                0,
+                "user",
+                person.email,
+                "",
+                subject=CAMPAIGN_SUBJECT.format(
+                    firstname=person.firstname, coursename=COURSES[AWAY_FROM]
+                ),
+            )
+            for person in away
+        ]
+    return Scenario(wanted, refused, busy, newcomers)
 
 
 def _wanted(

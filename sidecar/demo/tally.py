@@ -3,8 +3,9 @@
 import email
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email import policy
 
 from sidecar.demo.scenario import Wanted
 from sidecar.demo.sink import Received
@@ -14,7 +15,7 @@ from sidecar.demo.sink import Received
 class Tally:
     """The balance of one run, in mails.
 
-    claimed: of rows that were taken from Moodle; sent: arrived; permanently_failed: cannot arrive,
+    claimed: those that were taken over; sent: arrived; permanently_failed: cannot arrive,
     and the sidecar says so with the right reason; lost: neither; twice: arrivals too many;
     strange: addresses at which mail arrived that nobody wanted there.
     """
@@ -41,22 +42,24 @@ def count(
     wanted: Sequence[Wanted],
     received: Sequence[Received],
     *,
-    claimed_rows: Collection[int],
+    claimed: int,
     failures: Mapping[tuple[int, str], str],
     unknown: int,
 ) -> Tally:
     """Compare. failures: (row, role) → the reason that the sidecar gives the admin."""
-    arrived = Counter(
-        (recipient, _fingerprint(_html(message.data)))
-        for message in received
-        for recipient in message.recipients
-    )
-    possible = {(w.address, _fingerprint(w.body)) for w in wanted if not w.reason}
+    possible = {(w.address, _known_by(w)) for w in wanted if not w.reason}
+    arrived: Counter[tuple[str, bytes]] = Counter()
+    for message in received:
+        parsed = email.message_from_bytes(message.data, policy=policy.default)
+        by_body, by_subject = _fingerprint(_html(message.data)), _subject(str(parsed["Subject"]))
+        for recipient in message.recipients:
+            subject_is_known = (recipient, by_subject) in possible
+            arrived[recipient, by_subject if subject_is_known else by_body] += 1
     sent = possible & arrived.keys()
     failed = [w for w in wanted if w.reason and w.reason in failures.get((w.row, w.role), "")]
     undeliverable = sum(1 for w in wanted if w.reason)
     return Tally(
-        claimed=sum(1 for w in wanted if w.row in claimed_rows),
+        claimed=claimed,
         sent=len(sent),
         permanently_failed=len(failed),
         unknown=unknown,
@@ -64,6 +67,14 @@ def count(
         twice=sum(arrived[key] - 1 for key in sent),
         strange=sorted({address for address, _ in arrived.keys() - possible}),
     )
+
+
+def _known_by(wanted: Wanted) -> bytes:
+    return _subject(wanted.subject) if wanted.subject else _fingerprint(wanted.body)
+
+
+def _subject(text: str) -> bytes:
+    return b"subject " + text.encode()
 
 
 def _fingerprint(html: str) -> bytes:

@@ -225,4 +225,4 @@ def _complaint(row: OutboxRow, names: frozenset[str]) -> str:
 
 
 def _about(campaign: Campaign) -> str:
-    return f"campaign {campaign.id}" + (f", {campaign.subject}" if campaign.subject else "")
+    return f"campaign {campaign.id}"

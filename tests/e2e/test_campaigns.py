@@ -103,7 +103,7 @@ def test_a_campaign_is_one_job_and_can_be_left_with_one_click(world: World) -> N
     (job,) = world.jobs()
     assert (job["type"], job["status"], job["email_count"]) == ("reengagement", "completed", 5)
     assert "Acme" in job["label"]
-    assert "{firstname}" in job["label"]
+    assert "campaign 1" in job["label"]
     assert campaign_row(world, campaign)[:2] == ("done", job["id"])
     assert world.states() == {"sent": 4, "cancelled": 1}
     first = first_to(world, people[0])
