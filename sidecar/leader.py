@@ -16,6 +16,7 @@ from sidecar.recorder import Recorder
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
+from sidecar.store.database import translated
 from sidecar.store.jobs import unfinished_batches
 from sidecar.store.site import SiteRow, update_state
 
@@ -204,7 +205,7 @@ class Leader:
             return
         context = self._context
         for task in TASKS:
-            with context.database.connection_for_writing() as conn:
+            with translated(), context.database.connection_for_writing() as conn:
                 doubts = lock_doubts(conn, context.tables, context.lock(task), task)
             self._doubts[task] = doubts
             if doubts:

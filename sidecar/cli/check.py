@@ -13,6 +13,8 @@ from sidecar.errors import SidecarError
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.moodle.people import company_names
+from sidecar.store.database import translated
+from sidecar.store.engines import PORTS, reason_of
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
@@ -84,9 +86,8 @@ def _database(context: Context) -> Iterator[Line]:
             yield Line(WARN, "database", "SQLite: for the demo only, it proves nothing about locks")
         else:
             version = conn.execute(text("SELECT VERSION()")).scalar()
-            yield Line(
-                OK, "database", f"{database.url.host}:{database.url.port or 3306}, {version}"
-            )
+            port = database.url.port or PORTS[database.url.get_backend_name()]
+            yield Line(OK, "database", f"{database.url.host or 'local'}:{port}, {version}")
         there = set(inspect(conn).get_table_names())
     missing = [t.name for t in context.tables.metadata.sorted_tables if t.name not in there]
     if context.tables.config.name in missing:
@@ -106,7 +107,7 @@ def _privileges(context: Context) -> Iterator[Line]:
         with context.database.connection_for_writing() as conn, conn.begin():
             conn.execute(statement)
     except SQLAlchemyError as error:
-        reason = getattr(error, "orig", error)
+        reason = reason_of(error)
         yield Line(FAIL, "privileges", f"the database user may not update {email.name}: {reason}")
         return
     yield Line(OK, "privileges", f"may update {email.name}")
@@ -140,7 +141,7 @@ def _lock(context: Context) -> Iterator[Line]:
     doubts: set[str] = set()
     for task in TASKS:
         lock = context.lock(task)
-        with context.database.connection_for_writing() as conn:
+        with translated(), context.database.connection_for_writing() as conn:
             doubts.update(lock_doubts(conn, context.tables, lock, task))
     for doubt in sorted(doubts):
         yield Line(FAIL, "cron lock", doubt)

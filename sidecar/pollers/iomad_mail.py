@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from sidecar.errors import LockBusyError
+from sidecar.errors import LockBusyError, LockUnusableError
 from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
@@ -25,6 +25,7 @@ from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database, translated
+from sidecar.store.engines import reason_of
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 
@@ -153,7 +154,7 @@ class IomadMail:
                             chunk = ids[start : start + CHUNK]
                             self._chunk_or_rows(conn, group, chunk, config, companies)
                             claimed()
-            except LockBusyError as busy:
+            except (LockBusyError, LockUnusableError) as busy:
                 self._metrics.lock_busy.inc()
                 log.info("nothing more is claimed now: %s", busy)
 
@@ -170,7 +171,9 @@ class IomadMail:
             self._chunk(conn, group, ids, config, companies)
         except (IntegrityError, DataError) as error:
             if len(ids) == 1:
-                log.warning("row %d stays with Moodle: it cannot be stored: %s", *ids, error.orig)
+                log.warning(
+                    "row %d stays with Moodle: it cannot be stored: %s", *ids, reason_of(error)
+                )
                 self.peek.refuse(ids)
                 self._left["cannot_be_stored", group.company_id] += 1
                 return
