@@ -16,8 +16,10 @@ from sidecar.errors import ConfigError
 from sidecar.grouping import JOB_TYPES
 from sidecar.moodle import config_php
 from sidecar.moodle.config import SAFETY
+from sidecar.moodle.lock_factory import LOCK_KEYS
 from sidecar.moodle.php_values import to_string
 from sidecar.settings import Settings
+from sidecar.store.engines import FAMILIES
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ _PATTERNS = {
 }
 _FROM_MOODLE = {"table_prefix": "prefix", "wwwroot": "wwwroot", "dataroot": "dataroot"}
 _DATABASE = {"dbtype", "dbhost", "dbname", "dbuser", "dbpass", "dboptions"}
-_DOUBTFUL = frozenset({*SAFETY, "lock_factory", "passwordpeppers"})
+_DOUBTFUL = frozenset({*SAFETY, *LOCK_KEYS, "passwordpeppers"})
 """On these depends who gets mail, whose lock is taken and which passwords are right: not knowing
 them must not pass."""
 
@@ -188,8 +190,8 @@ def _url(_key: str, value: object) -> str:
         raise expected from None
     if url is None or not url.database:
         raise expected
-    if url.get_backend_name() not in ("mysql", "mariadb", "sqlite"):
-        raise _WrongValueError("a mysql:// or mariadb:// URL; others are not supported yet")
+    if url.get_backend_name() not in FAMILIES:
+        raise _WrongValueError("a mysql://, mariadb:// or postgresql:// URL")
     return str(value)
 
 

@@ -13,7 +13,8 @@ from sidecar.errors import ConfigError, StoreError
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig, read_config
 from sidecar.moodle.encryption import Vault
-from sidecar.moodle.locks import TaskLock, task_lock
+from sidecar.moodle.lock_factory import task_lock
+from sidecar.moodle.locks import TaskLock
 from sidecar.moodle.php_values import to_string
 from sidecar.moodle.switches import EMAIL_TASK, PASSWORD_TASK, blocked_by, disabled_tasks
 from sidecar.moodle.tables import MoodleTables, has_iomad, moodle_tables
@@ -78,20 +79,15 @@ class Context:
         return Routes(self.settings, guard, self.vault.reveal)
 
     def lock(self, task: str) -> TaskLock:
-        """The cron lock of a scheduled task; raises LockUnusableError."""
+        """The cron lock of a scheduled task."""
         return task_lock(
-            self._lock_factory(),
+            self.settings,
             self.tables,
-            dialect=self.database.engine.dialect.name,
+            family=self.database.engine.dialect.name,
             dbname=self.database.url.database or "",
-            prefix=self.settings.table_prefix,
+            clock=self.database.clock(),
             task=task,
         )
-
-    def _lock_factory(self) -> str:
-        if "lock_factory" in self.settings.moodle_config_unread:
-            return "of config.php, which cannot be read"
-        return to_string(self.settings.moodle_config.get("lock_factory", ""))
 
     def identify(self) -> SiteRow:
         """The site's row, once it is sure that this is our site; raises IdentityError,

@@ -10,12 +10,14 @@ from sqlalchemy import URL
 
 from sidecar.errors import ConfigError, IdentityError
 from sidecar.settings import Settings
+from sidecar.store.engines import PORTS
 from sidecar.store.site import SiteRow
 
 
 def fingerprint(settings: Settings, url: URL) -> str:
     """SHA-256 over what a copied site changes: wwwroot, database host and name."""
-    host = f"{url.host or url.query.get('unix_socket', '')}:{url.port or 3306}"
+    socket = url.query.get("unix_socket") or url.query.get("host", "")
+    host = f"{url.host or socket}:{url.port or PORTS.get(url.get_backend_name(), 3306)}"
     facts = "\x1f".join((settings.wwwroot.rstrip("/"), host, url.database or ""))
     return hashlib.sha256(facts.encode()).hexdigest()
 

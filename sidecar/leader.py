@@ -18,6 +18,7 @@ from sidecar.render_process import RenderProcess
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
+from sidecar.store.database import translated
 from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
 from sidecar.store.site import SiteRow, read_site, update_state
 
@@ -242,7 +243,7 @@ class Leader:
             return
         context = self._context
         for task in context.tasks:
-            with context.database.connection_for_writing() as conn:
+            with translated(), context.database.connection_for_writing() as conn:
                 doubts = lock_doubts(conn, context.tables, context.lock(task), task)
             self._doubts[task] = doubts
             if doubts:

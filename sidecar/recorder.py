@@ -14,7 +14,8 @@ from sidecar.lifecycle import Recipient
 from sidecar.mail import Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.store import results
-from sidecar.store.database import IDLE_SECONDS, Database, Transaction, translated
+from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.engines import IDLE_SECONDS
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Fixtures for tests on a real MariaDB with the real daemon."""
+"""Fixtures for tests on a real MariaDB or PostgreSQL with the real daemon."""
 
 import itertools
 import json
@@ -11,12 +11,16 @@ import pytest
 from sidecar.demo.site import Site
 from tests.support.books import Books
 from tests.support.mariadb import MariaDBServer
+from tests.support.postgres import PostgresServer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 _numbers = itertools.count(1)
 
 ConfigFile = Callable[..., Path]
+
+on_every_database = pytest.mark.parametrize("iomad_db", ["mariadb", "postgresql"], indirect=True)
+"""Runs a test of ``iomad_db``, and so of the e2e tests' ``world``, on PostgreSQL as well."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +57,16 @@ def _templates(_server: MariaDBServer) -> None:
     _server.load("template_small", FIXTURES / "small_iomad.sql")
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL, with the template ``template_installed``."""
+    with PostgresServer() as server:
+        server.create_database("template_installed")
+        server.load_mariadb_schema("template_installed", FIXTURES / "iomad_schema.sql")
+        Site(server.url("template_installed")).install()
+        yield server
+
+
 def _cloned(mariadb: MariaDBServer, template: str) -> Iterator[str]:
     name = f"moodle{next(_numbers)}"
     mariadb.clone_database(template, name)
@@ -63,9 +77,22 @@ def _cloned(mariadb: MariaDBServer, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def iomad_db(mariadb: MariaDBServer, _templates: None) -> Iterator[str]:
+def postgres_db(postgres: PostgresServer) -> Iterator[str]:
+    """``iomad_db`` on PostgreSQL."""
+    name = f"moodle{next(_numbers)}"
+    postgres.create_database(name, "template_installed")
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def iomad_db(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a fresh, installed site without companies and mail: fill it with ``Site(url)``."""
-    yield from _cloned(mariadb, "template_installed")
+    if getattr(request, "param", "mariadb") == "postgresql":
+        yield request.getfixturevalue("postgres_db")
+        return
+    request.getfixturevalue("_templates")
+    yield from _cloned(request.getfixturevalue("mariadb"), "template_installed")
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_the_default_file_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ('database_url = "hunter2"', "database_url must be a URL"),
         ('database_url = "mysql://u:hunter2@host"', "database_url must be a URL"),
         ('database_url = "mysql://u:hunter2@host:x/db"', "database_url must be a URL"),
-        ('database_url = "postgresql://u:hunter2@h/db"', "others are not supported yet"),
+        ('database_url = "oracle://u:hunter2@h/db"', "or postgresql:// URL"),
         ("batch_size =", "is not TOML"),
         (f"batch_size = {'9' * 5000}", "is not TOML"),
         ("", 'set moodle_dir = "/var/www/moodle"'),

@@ -17,6 +17,8 @@ from sidecar.moodle.mail_settings import MailSettingsError, noreply_address
 from sidecar.moodle.people import company_names
 from sidecar.pollers.new_users import why_not
 from sidecar.routes import Route, SmtpRoute
+from sidecar.store.database import translated
+from sidecar.store.engines import PORTS, reason_of
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
@@ -88,9 +90,8 @@ def _database(context: Context) -> Iterator[Line]:
             yield Line(WARN, "database", "SQLite: for the demo only, it proves nothing about locks")
         else:
             version = conn.execute(text("SELECT VERSION()")).scalar()
-            yield Line(
-                OK, "database", f"{database.url.host}:{database.url.port or 3306}, {version}"
-            )
+            port = database.url.port or PORTS[database.url.get_backend_name()]
+            yield Line(OK, "database", f"{database.url.host or 'local'}:{port}, {version}")
         there = set(inspect(conn).get_table_names())
     tables = context.tables
     wanted = set(tables.metadata.sorted_tables)
@@ -121,7 +122,7 @@ def _privileges(context: Context) -> Iterator[Line]:
             with context.database.connection_for_writing() as conn, conn.begin():
                 conn.execute(statement)
         except SQLAlchemyError as error:
-            reason = getattr(error, "orig", error)
+            reason = reason_of(error)
             yield Line(
                 FAIL, "privileges", f"the database user may not change {table.name}: {reason}"
             )
@@ -157,7 +158,7 @@ def _lock(context: Context) -> Iterator[Line]:
     doubts: set[str] = set()
     for task in context.tasks:
         lock = context.lock(task)
-        with context.database.connection_for_writing() as conn:
+        with translated(), context.database.connection_for_writing() as conn:
             doubts.update(lock_doubts(conn, context.tables, lock, task))
     for doubt in sorted(doubts):
         yield Line(FAIL, "cron lock", doubt)

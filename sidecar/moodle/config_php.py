@@ -1,6 +1,7 @@
 """Moodle's config.php: read without running it, and what that leaves open answered by PHP itself.
 
-Source: config-dist.php, lib/setup.php, lib/dml/mysqli_native_moodle_database.php of Moodle 4.3;
+Source: config-dist.php, lib/setup.php, lib/dml/mysqli_native_moodle_database.php and
+lib/dml/pgsql_native_moodle_database.php of Moodle 4.3;
 public/config.php of Moodle 5.1, where config.php lies one folder above the code.
 """
 
@@ -9,7 +10,7 @@ import logging
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _PHP_TIMEOUT = 10.0
 _FORCED = "forced_plugin_settings"
 _MYSQL_TYPES = ("mariadb", "mysqli", "auroramysql")
 _SSL_MODES = {"require": "REQUIRED", "verify-full": "VERIFY_IDENTITY"}
+_PG_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 _ASK_PHP = r"""
 define('ABORT_AFTER_CONFIG', true);
@@ -113,14 +115,25 @@ def resolve_with_php(
 
 
 def database_url(config: ConfigPhp) -> URL:
-    """How to reach Moodle's database, as its mysqli driver does; raises ConfigError."""
+    """How to reach Moodle's database, as its own driver does; raises ConfigError."""
     kind = _text(config, "dbtype")
-    if kind == "pgsql":
-        raise ConfigError(f"{config.path}: PostgreSQL (dbtype pgsql) is not supported yet")
-    if kind not in _MYSQL_TYPES:
+    makers = {"pgsql": _pgsql, **dict.fromkeys(_MYSQL_TYPES, _mysqli)}
+    if kind not in makers:
         raise ConfigError(f"{config.path}: dbtype {kind!r} is not supported")
     options = config.values.get("dboptions")
     options = options if isinstance(options, dict) else {}
+    port = options.get("dbport")
+    if not is_empty(port) and not to_string(port).strip().isdecimal():
+        raise ConfigError(f"{config.path}: dboptions dbport is not a number")
+    return makers[kind](config, options).set(
+        username=_text(config, "dbuser"),
+        password=_text(config, "dbpass") or None,
+        port=None if is_empty(port) else int(to_string(port)),
+        database=_text(config, "dbname"),
+    )
+
+
+def _mysqli(config: ConfigPhp, options: Mapping[str, object]) -> URL:
     query = {"charset": "utf8mb4"}
     host = _text(config, "dbhost") or "localhost"
     socket = to_string(options.get("dbsocket"))
@@ -128,21 +141,31 @@ def database_url(config: ConfigPhp) -> URL:
         query["unix_socket"] = socket
     ssl = options.get("ssl")
     if ssl is not None:
-        if str(ssl) not in _SSL_MODES:
-            raise ConfigError(f"{config.path}: dboptions ssl is not one that Moodle knows")
-        query["ssl_mode"] = _SSL_MODES[str(ssl)]
-    port = options.get("dbport")
-    if not is_empty(port) and not to_string(port).strip().isdecimal():
-        raise ConfigError(f"{config.path}: dboptions dbport is not a number")
-    return URL.create(
-        "mysql+mysqldb",
-        username=_text(config, "dbuser"),
-        password=_text(config, "dbpass") or None,
-        host=host,
-        port=None if is_empty(port) else int(to_string(port)),
-        database=_text(config, "dbname"),
-        query=query,
-    )
+        query["ssl_mode"] = _SSL_MODES[_ssl(config, ssl, _SSL_MODES)]
+    return URL.create("mysql+mysqldb", host=host, query=query)
+
+
+def _pgsql(config: ConfigPhp, options: Mapping[str, object]) -> URL:
+    query: dict[str, str] = {}
+    host: str | None = _text(config, "dbhost")
+    socket = options.get("dbsocket")
+    if host in {"localhost", "127.0.0.1"} and not is_empty(socket):
+        host = None
+        if "/" in to_string(socket):
+            query["host"] = to_string(socket)
+    schema = options.get("dbschema")
+    if not is_empty(schema):
+        query["options"] = f"-c search_path={to_string(schema)}"
+    ssl = options.get("ssl")
+    if ssl is not None:
+        query["sslmode"] = _ssl(config, ssl, _PG_SSL_MODES)
+    return URL.create("postgresql+psycopg", host=host, query=query)
+
+
+def _ssl(config: ConfigPhp, mode: object, known: Collection[str]) -> str:
+    if str(mode) not in known:
+        raise ConfigError(f"{config.path}: dboptions ssl is not one that Moodle knows")
+    return str(mode)
 
 
 def config_path(moodle_dir: Path) -> Path:

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, case, func, select, update
+from sqlalchemy import Connection, Function, Select, case, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.moodle.tables import MoodleTables
 
@@ -143,7 +144,7 @@ def read_waiting(
             e.c.subject,
             e.c.headers,
             e.c.modifiedtime,
-            func.length(e.c.body).label("body_size"),
+            size_in_bytes(conn, e.c.body).label("body_size"),
         )
         .where(e.c.id.in_(list(ids)), e.c.sent.is_(None), e.c.due < now)
         .order_by(e.c.id)
@@ -156,6 +157,11 @@ def read_waiting(
         )
         for row_id, template, company_id, user_id, course, sender, *rest in conn.execute(query)
     ]
+
+
+def size_in_bytes(conn: Connection, text: ColumnElement[str]) -> Function[int]:
+    """The size of a text in bytes, where the server knows it (SQLite: in characters)."""
+    return func.length(text) if conn.dialect.name == "sqlite" else func.octet_length(text)
 
 
 def mark_claimed(conn: Connection, tables: MoodleTables, ids: Sequence[int], stamp: int) -> int:

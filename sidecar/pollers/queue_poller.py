@@ -11,7 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from sidecar.errors import LockBusyError
+from sidecar.errors import LockBusyError, LockUnusableError
 from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
@@ -23,6 +23,7 @@ from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.companies import Companies, Company
 from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.engines import reason_of
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 
@@ -211,7 +212,7 @@ class QueuePoller(ABC):
         with translated(), self._database.connection_for_writing() as conn:
             try:
                 self._claim_chunks(conn, chunks, config, companies, claimed)
-            except LockBusyError as busy:
+            except (LockBusyError, LockUnusableError) as busy:
                 self._metrics.lock_busy.inc()
                 log.info("nothing more is claimed now: %s", busy)
 
@@ -239,7 +240,9 @@ class QueuePoller(ABC):
             self._chunk(conn, group, ids, config, companies)
         except (IntegrityError, DataError) as error:
             if len(ids) == 1:
-                log.warning("row %d stays with Moodle: it cannot be stored: %s", *ids, error.orig)
+                log.warning(
+                    "row %d stays with Moodle: it cannot be stored: %s", *ids, reason_of(error)
+                )
                 self.peek.refuse(ids)
                 self._left["cannot_be_stored", group.company_id] += 1
                 return

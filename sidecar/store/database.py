@@ -1,45 +1,30 @@
 """The one way to the site's database: short reads, and writes that the lease guards."""
 
-import math
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     URL,
+    BigInteger,
     Connection,
     CursorResult,
-    Engine,
     Integer,
     bindparam,
     cast,
-    create_engine,
-    event,
+    extract,
     func,
     inspect,
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.errors import DatabaseError, LeaseLostError, SchemaMissingError
+from sidecar.store.engines import FAMILIES, connect_to, reason_of
 from sidecar.store.tables import Tables, our_tables
-
-LOCK_WAIT_SECONDS = 10
-"""How long a transaction waits for a row that Moodle has locked, before it is given up."""
-
-IDLE_SECONDS = 15
-"""How long the server bears a transaction of ours in which nothing happens, before it rolls it
-back: a process that is frozen inside one must not keep the lease row locked from the next leader.
-MySQL knows only a limit for every idle connection (``wait_timeout``)."""
-
-RESTED_SECONDS = 1.0
-"""After so long a pooled connection is asked whether it still lives, before it is used."""
-
-FAMILIES = ("mysql", "mariadb", "sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +47,8 @@ class Database:
         family = self.url.get_backend_name()
         if family not in FAMILIES:
             raise DatabaseError(
-                f"database_url: {family} is not supported; use MariaDB or MySQL (sqlite: demo only)"
+                f"database_url: {family} is not supported; use MariaDB, MySQL or PostgreSQL"
+                " (sqlite: demo only)"
             )
         self.prefix = prefix
         self.tables: Tables = our_tables(prefix)
@@ -75,7 +61,7 @@ class Database:
             .where(sidecar.c.lease_expires >= self.clock())
             .with_for_update(read=True)
         )
-        self.engine = _sqlite(self.url) if self.is_sqlite else _mariadb(self.url)
+        self.engine = connect_to(self.url)
 
     def close(self) -> None:
         """Let go of every pooled connection."""
@@ -85,6 +71,9 @@ class Database:
         """SQL for the database's clock in Unix seconds."""
         if self.is_sqlite:
             return cast(func.strftime("%s", "now"), Integer)
+        if self.url.get_backend_name() == "postgresql":
+            seconds = extract("epoch", func.statement_timestamp())
+            return cast(func.floor(seconds), BigInteger)
         return func.unix_timestamp()
 
     def now(self, conn: Connection) -> int:
@@ -146,66 +135,4 @@ def translated() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        original = getattr(error, "orig", None)
-        raise DatabaseError(f"database: {original or error}") from error
-
-
-def _mariadb(url: URL) -> Engine:
-    url = url.set(drivername="mysql+mysqldb")
-    if "charset" not in url.query:
-        url = url.update_query_dict({"charset": "utf8mb4"})
-    engine = create_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_recycle=300,
-        pool_reset_on_return=None,
-        pool_size=5,
-        max_overflow=15,
-        pool_timeout=30,
-        hide_parameters=True,
-        connect_args={
-            "connect_timeout": 10,
-            "read_timeout": 60,
-            "write_timeout": 60,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
-        },
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        is_mariadb = "mariadb" in connection.get_server_info().lower()
-        limit = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SET SESSION {limit} = {IDLE_SECONDS}")
-
-    @event.listens_for(engine, "checkin")
-    def rest(_connection: Any, record: Any) -> None:
-        record.info["resting_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def wake(connection: Any, record: Any, _proxy: object) -> None:
-        """Ask a connection that has rested whether it still lives; one just used surely does."""
-        if time.monotonic() - record.info.get("resting_since", math.inf) > RESTED_SECONDS:
-            try:
-                connection.ping()
-            except connection.Error as error:
-                raise DisconnectionError from error
-
-    return engine
-
-
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(conn: Connection) -> None:
-        writes = conn.get_execution_options().get("sidecar_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+        raise DatabaseError(f"database: {reason_of(error)}") from error

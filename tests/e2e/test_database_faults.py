@@ -1,5 +1,7 @@
 """The database refuses, restarts, loses connections: nothing is half done."""
 
+from sqlalchemy import func
+
 from sidecar.moodle.locks import MysqlLock, RecordLock
 from sidecar.moodle.tables import moodle_tables
 from tests.e2e.world import World
@@ -67,7 +69,7 @@ def test_while_cron_holds_the_lock_nothing_is_claimed(world: World) -> None:
 
 
 def test_the_record_factory_is_honoured(world: World) -> None:
-    lock = RecordLock(moodle_tables("mdl_"), LOCK)
+    lock = RecordLock(moodle_tables("mdl_"), LOCK, func.unix_timestamp())
     with world.engine.begin() as conn, lock.transaction(conn):
         held = world.sql("SELECT owner FROM mdl_lock_db")
         assert held == [] or held[0].owner is None

@@ -1,4 +1,4 @@
-"""The database's URL from config.php, as Moodle's mysqli driver would connect."""
+"""The database's URL from config.php, as Moodle's own drivers would connect."""
 
 from pathlib import Path
 
@@ -50,6 +50,23 @@ def test_passwords_of_any_characters(password: str) -> None:
         ({"dboptions": {"ssl": "require"}}, "&ssl_mode=REQUIRED"),
         ({"dboptions": {"ssl": "verify-full"}}, "&ssl_mode=VERIFY_IDENTITY"),
         ({"dbpass": ""}, "//moodle@db.example.test/"),
+        ({"dbtype": "pgsql"}, "postgresql+psycopg://moodle:***@db.example.test/moodle"),
+        (
+            {"dbtype": "pgsql", "dboptions": {"dbport": 6432, "ssl": "verify-ca"}},
+            "@db.example.test:6432/moodle?sslmode=verify-ca",
+        ),
+        (
+            {"dbtype": "pgsql", "dboptions": {"dbschema": "lms"}},
+            "?options=-c+search_path%3Dlms",
+        ),
+        (
+            {"dbtype": "pgsql", "dbhost": "localhost", "dboptions": {"dbsocket": True}},
+            "postgresql+psycopg://moodle:***@/moodle",
+        ),
+        (
+            {"dbtype": "pgsql", "dbhost": "127.0.0.1", "dboptions": {"dbsocket": "/run/pg"}},
+            "@/moodle?host=%2Frun%2Fpg",
+        ),
     ],
 )
 def test_the_way_to_the_database(changes: dict[str, object], expected: str) -> None:
@@ -61,7 +78,8 @@ def test_the_way_to_the_database(changes: dict[str, object], expected: str) -> N
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"dbtype": "pgsql"}, "PostgreSQL .* is not supported yet"),
+        ({"dbtype": "pgsql", "dboptions": {"ssl": "maybe"}}, "ssl"),
+        ({"dbtype": "pgsql", "dboptions": {"dbport": "x"}}, "dbport"),
         ({"dbtype": "oci"}, "'oci' is not supported"),
         ({"dbname": None}, r"\$CFG->dbname is not set; set database_url"),
         ({"dbpass": False}, "lack an environment variable"),
