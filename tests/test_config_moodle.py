@@ -135,6 +135,7 @@ def test_without_php_an_include_leaves_every_safety_key_in_doubt(
         "noemailever",
         "divertallemailsexcept",
         "lock_factory",
+        "passwordpeppers",
         "wwwroot",
         "dataroot",
     }

@@ -1,14 +1,22 @@
 """Core's new users: a password each, mailed once, and the one that works."""
 
+import hashlib
 import json
 import re
+import threading
 import time
+from collections import Counter
+from typing import Self
 
 import pytest
+from sqlalchemy import Connection, text
 
+from sidecar.demo.population import Person
 from sidecar.demo.sink import Received, Rule
 from sidecar.moodle.encryption import key_path, make_key
-from sidecar.moodle.password_hash import crypt
+from sidecar.moodle.password_hash import crypt, hash_password
+from sidecar.moodle.password_policy import Policy, by_policy
+from sidecar.moodle.switches import PASSWORD_TASK
 from tests.e2e.mails import parsed, text_of
 from tests.e2e.world import World
 from tests.support.wait import wait_for
@@ -31,8 +39,9 @@ def waiting(world: World) -> int:
 
 def told(received: Received) -> tuple[str, str]:
     """Username and password in a mail."""
-    text = text_of(received)
-    return re.search(r"username: (\S+)", text)[1], re.search(r"password: (\S+)", text)[1]  # type: ignore[index]
+    found = re.search(r"username: (\S+)\s+password: (\S+)", text_of(received))
+    assert found is not None
+    return found[1], found[2]
 
 
 def works(world: World) -> bool:
@@ -69,7 +78,7 @@ def test_each_gets_one_mail_with_the_password_that_works(world: World) -> None:
     assert works(world)
     passwords = [told(message)[1] for message in world.sink.messages]
     assert len(set(passwords)) == 42
-    assert not [text for text in clear_texts(world) if any(p in text for p in passwords)]
+    assert not [shown for shown in clear_texts(world) if any(p in shown for p in passwords)]
     assert world.one("SELECT COUNT(*) FROM mdl_manireports_cloud_recipients WHERE secret > ''") == 0
     assert waiting(world) == 4  # core's own: .invalid, no address, ldap, suspended
     assert world.one(PREFERENCES, name="auth_forcepasswordchange") == 42
@@ -191,3 +200,70 @@ def test_a_moodle_without_iomad(world: World) -> None:
     world.drain()
     assert world.rcpts() == {person.email: 1 for person in people}
     assert works(world)
+
+
+DONE = "DELETE FROM mdl_user_preferences WHERE userid = :id AND name = 'create_password'"
+FORCED = (
+    "INSERT INTO mdl_user_preferences (userid, name, value)"
+    " VALUES (:id, 'auth_forcepasswordchange', '1')"
+)
+
+
+class CoreTask:
+    """Core's password task as its statements show it, again and again beside the daemon."""
+
+    def __init__(self, world: World) -> None:
+        self.mailed: list[tuple[str, str]] = []
+        self._world = world
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _loop(self) -> None:
+        name = f"{self._world.engine.url.database}:mdl__cron_{PASSWORD_TASK}"
+        lock = {"lock": hashlib.sha1(name.encode()).hexdigest()}
+        with self._world.engine.connect() as conn:
+            conn.execution_options(isolation_level="AUTOCOMMIT")
+            while not self._stop.wait(0.3):
+                if conn.execute(text("SELECT GET_LOCK(:lock, 0)"), lock).scalar():
+                    self._run(conn)
+                    conn.execute(text("SELECT RELEASE_LOCK(:lock)"), lock)
+
+    def _run(self, conn: Connection) -> None:
+        users = conn.execute(
+            text(
+                "SELECT u.id, u.username FROM mdl_user u JOIN mdl_user_preferences p"
+                " ON p.userid = u.id WHERE p.name = 'create_password' AND p.value = '1'"
+            )
+        ).all()
+        for user in users[:60]:  # then the task's time is over, or it dies
+            password = by_policy(Policy())
+            values = {"id": user.id, "hash": hash_password(password)}
+            conn.execute(text("UPDATE mdl_user SET password = :hash WHERE id = :id"), values)
+            self.mailed.append((user.username, password))
+            for statement in (DONE, FORCED):
+                conn.execute(text(statement), {"id": user.id})
+
+
+def test_beside_cores_task_each_gets_one_mail_whose_password_works(world: World) -> None:
+    people: list[Person] = []
+    with CoreTask(world) as core, world.start() as sidecar:
+        for _ in range(2):
+            people += world.site.upload_users(500)
+            wait_for(lambda: waiting(world) == 0, 60, "nobody waits")
+        wait_for(lambda: set(world.states()) == {"sent"}, 60, "ours are sent")
+        assert sidecar.stop() == 0
+    ours = [told(message) for message in world.sink.messages]
+    assert len(ours) > 100
+    assert len(core.mailed) > 100
+    both = ours + core.mailed
+    assert Counter(name for name, _ in both) == {person.username: 1 for person in people}
+    stored = {r.username: r.password for r in world.sql("SELECT username, password FROM mdl_user")}
+    assert all(crypt(password, stored[name]) == stored[name] for name, password in both)

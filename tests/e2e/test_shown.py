@@ -81,7 +81,7 @@ def test_check_says_what_is_ready(world: World) -> None:
     assert "FAIL" not in shown
     assert "cron lock" in shown
     assert "company 1" in shown
-    assert "core's new-user passwords" in shown
+    assert "new users" in shown
     lines = json.loads(world.command("check", "--json"))
     assert {"level", "what", "detail"} == lines[0].keys()
 

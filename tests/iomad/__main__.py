@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import kills, rounds, selftest
+from . import kills, rounds, selftest, users
 from .daemon import Sidecar
 from .facts import ProofError
 from .filling import FEWEST
-from .install import Site, copied, opened, prepared, release
+from .install import Site, copied, is_iomad, opened, prepared, release
 from .rig import Rig
 from .sink import Sink
 
@@ -29,6 +29,10 @@ TOOLS = ("php", "mariadbd", "mariadb-install-db", "cp")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.iomad", description=__doc__)
     parser.add_argument("moodle_dir", type=Path, help="source folder of an IOMAD; only read")
+    parser.add_argument(
+        "--users", type=int, default=0,
+        help="instead: so many new users of core a round; also for a Moodle without IOMAD",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=20, help="rounds of cron beside the sidecar")
     parser.add_argument("--kills", type=int, default=10, help="rounds with a kill")
     parser.add_argument("--rows", type=int, default=120, help="rows of the queue a round")
@@ -45,6 +49,10 @@ def _arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.rows < FEWEST:
         parser.error(f"--rows: at least {FEWEST}")
+    if options.users and options.cron_alone:
+        parser.error("--users needs a sidecar")
+    if not options.users and not is_iomad(options.moodle_dir):
+        parser.error(f"{options.moodle_dir} is no IOMAD: only --users can be proved on it")
     return options
 
 
@@ -66,6 +74,15 @@ def _play(options: argparse.Namespace, run: Path, work: Path, seed: int) -> str:
             supportname="Rig Support", supportemail="support@iomad.example.test",
         )  # fmt: skip
         sidecar = None if options.cron_alone else Sidecar(site, options.sidecar_from)
+        if options.users:
+            assert sidecar is not None
+            db = site.db()
+            users.prepare(site, db)
+            ending.callback(sidecar.end)
+            sidecar.start()
+            done = users.play(site, db, sink, sidecar, options.rounds, options.users)
+            sidecar.stop()
+            return f"rounds={options.rounds} {done} lost=0 twice=0"
         rig = Rig(site, site.db(), sink, sidecar, random.Random(seed), options.rows)
         if sidecar is None:
             done = selftest.play(rig, options.rounds)
@@ -102,7 +119,7 @@ def main() -> int:
         run = Path(tempfile.mkdtemp(prefix="run-", dir=work))
         run.chmod(0o755)  # the database server runs as another user
         seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
-        print(f"IOMAD {release(options.moodle_dir)}, --seed {seed}, logs in {run}", flush=True)
+        print(f"{release(options.moodle_dir)}, --seed {seed}, logs in {run}", flush=True)
         try:
             print(f"iomad: ok {_play(options, run, work, seed)}")
         except ProofError as fault:

@@ -44,9 +44,9 @@ class Sidecar:
             TOML.format(moodle=site.code, state=state, connections=CONNECTIONS, lease=LEASE)
         )
         self.command("schema", "--create")
-        for company in site.companies:
+        for company in [0, *(each["id"] for each in site.companies)]:
             self.command(
-                "company", "set", str(company["id"]), "--provider", "smtp", "--enable",
+                "company", "set", str(company), "--provider", "smtp", "--enable",
                 "--bulk-threshold", str(THRESHOLD),
             )  # fmt: skip
 
