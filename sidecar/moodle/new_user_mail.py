@@ -62,12 +62,11 @@ def refuses(  # noqa: PLR0911 - one reason a line
         return "password_kept_elsewhere"
     if local_host and user.mnethostid not in (0, local_host):
         return "user_of_another_site"
-    if not is_valid(user.email):
-        return "bad_address"
     if user.email.endswith(".invalid"):
         return "address_is_invalid_on_purpose"
     try:
-        to_ascii(user.email)
+        if to_ascii(user.email) != user.email:
+            return "bad_address"  # core sends to no other form of it
     except AddressError:
         return "bad_address"
     if config.flag("handlebounces") and user.id in bounced:
