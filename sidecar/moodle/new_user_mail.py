@@ -72,10 +72,17 @@ def refuses(  # noqa: PLR0911 - one reason a line
     if config.flag("handlebounces") and user.id in bounced:
         number, sent = bounced[user.id]
         most = config.number("minbounces") or 10
-        ratio = float(config.text("bounceratio") or 0) or 0.2
-        if number >= most and number >= ratio * sent:
+        if number >= most and number >= _ratio(config.text("bounceratio")) * sent:
             return "over_bounce_threshold"
     return ""
+
+
+def _ratio(text: str) -> float:
+    """``$CFG->bounceratio``, by default 0.2."""
+    try:
+        return float(text) or 0.2
+    except ValueError:
+        return 0.2
 
 
 class NewUserMail:

@@ -34,7 +34,7 @@ from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
 
-EXPIRE_SECONDS = 600.0
+EXPIRE_SECONDS = 3600.0
 """How often passwords are looked for that were kept long enough."""
 
 EXPIRE_PAGE = 500
