@@ -115,6 +115,7 @@ def leading(url: str) -> Iterator[tuple[Context, Poller]]:
             state_dir=Path(folder, "state"),
             min_age=0,
             flush_after=0,
+            lease_seconds=3600,
         )
         context = Context(settings)
         site_uid = create_schema(context.database, context.fingerprint)

@@ -62,21 +62,27 @@ def refuses(  # noqa: PLR0911 - one reason a line
         return "password_kept_elsewhere"
     if local_host and user.mnethostid not in (0, local_host):
         return "user_of_another_site"
-    if not is_valid(user.email):
-        return "bad_address"
     if user.email.endswith(".invalid"):
         return "address_is_invalid_on_purpose"
     try:
-        to_ascii(user.email)
+        if to_ascii(user.email) != user.email:
+            return "bad_address"  # core sends to no other form of it
     except AddressError:
         return "bad_address"
     if config.flag("handlebounces") and user.id in bounced:
         number, sent = bounced[user.id]
         most = config.number("minbounces") or 10
-        ratio = float(config.text("bounceratio") or 0) or 0.2
-        if number >= most and number >= ratio * sent:
+        if number >= most and number >= _ratio(config.text("bounceratio")) * sent:
             return "over_bounce_threshold"
     return ""
+
+
+def _ratio(text: str) -> float:
+    """``$CFG->bounceratio``, by default 0.2."""
+    try:
+        return float(text) or 0.2
+    except ValueError:
+        return 0.2
 
 
 class NewUserMail:

@@ -8,7 +8,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    String,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from sidecar.moodle.tables import EXTRA_NAMES, MoodleTables, has_iomad
 
@@ -170,33 +183,41 @@ def set_preferences(
     name: str,
     now: int,
     session_timeout: int,
-) -> dict[int, int]:
-    """Set a preference of users to '1', as set_user_preference does; user → its id."""
-    p = tables.user_preferences
-    query = select(p.c.userid, p.c.id).where(p.c.userid.in_(users), p.c.name == name)
-    before = {row.userid: row.id for row in conn.execute(query)}
-    if before:
-        conn.execute(update(p).where(p.c.id.in_(before.values())).values(value="1"))
-    new = [user for user in users if user not in before]
-    if new:
-        conn.execute(insert(p), [{"userid": user, "name": name, "value": "1"} for user in new])
-    _mark_changed(conn, tables, users, now, now + session_timeout)
-    return {row.userid: row.id for row in conn.execute(query)}
-
-
-def _mark_changed(
-    conn: Connection, tables: MoodleTables, users: Sequence[int], now: int, expiry: int
 ) -> None:
-    f = tables.cache_flags
-    names = [str(user) for user in users]
-    mine = (f.c.flagtype == CHANGED) & f.c.name.in_(names)
-    before = set(conn.scalars(select(f.c.name).where(mine)))
-    values = {"value": "1", "timemodified": now, "expiry": expiry}
-    if before:
-        conn.execute(update(f).where(mine).values(values))
-    new = [{"flagtype": CHANGED, "name": name, **values} for name in names if name not in before]
-    if new:
-        conn.execute(insert(f), new)
+    """Set a preference of users to '1', as set_user_preference does. now: Unix seconds."""
+    u, p, f = tables.user, tables.user_preferences, tables.cache_flags
+    chosen = u.c.id.in_(users)
+    conn.execute(update(p).where(p.c.userid.in_(users), p.c.name == name).values(value="1"))
+    has = select(p.c.id).where(p.c.userid == u.c.id, p.c.name == name).exists()
+    conn.execute(
+        insert(p).from_select(
+            ["userid", "name", "value"],
+            select(u.c.id, literal(name), literal("1")).where(chosen, ~has),
+        )
+    )
+    # mark_user_preferences_changed
+    expiry = now + session_timeout
+    mine = (f.c.flagtype == CHANGED) & f.c.name.in_([str(user) for user in users])
+    flagged = {int(name) for name in conn.scalars(select(f.c.name).where(mine))}
+    if flagged:
+        conn.execute(update(f).where(mine).values(value="1", timemodified=now, expiry=expiry))
+    fresh = u.c.id.in_([user for user in users if user not in flagged])
+    values: list[Any] = [cast(u.c.id, String(255))]
+    values += map(literal, (CHANGED, now, "1", expiry))
+    conn.execute(
+        insert(f).from_select(
+            ["name", "flagtype", "timemodified", "value", "expiry"], select(*values).where(fresh)
+        )
+    )
+
+
+def preferences(
+    conn: Connection, tables: MoodleTables, users: Collection[int], name: str
+) -> dict[int, int]:
+    """User → the id of a preference, where the user has it."""
+    p = tables.user_preferences
+    query = select(p.c.userid, p.c.id).where(p.c.userid.in_(list(users)), p.c.name == name)
+    return {row.userid: row.id for row in conn.execute(query)}
 
 
 def _waits(tables: MoodleTables) -> tuple[Any, ...]:

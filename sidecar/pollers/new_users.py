@@ -34,7 +34,7 @@ from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
 
-EXPIRE_SECONDS = 600.0
+EXPIRE_SECONDS = 3600.0
 """How often passwords are looked for that were kept long enough."""
 
 EXPIRE_PAGE = 500
@@ -162,9 +162,8 @@ class NewUsers(QueuePoller):
         config = read_config(conn, self._tables, self._settings)
         timeout = config.number("sessiontimeout") or SESSION_TIMEOUT
         now = self._database.now(conn)
-        new_ids = new_users.set_preferences(
-            conn, self._tables, list(ours), new_users.WAITS, now, timeout
-        )
+        new_users.set_preferences(conn, self._tables, list(ours), new_users.WAITS, now, timeout)
+        new_ids = new_users.preferences(conn, self._tables, ours, new_users.WAITS)
         followed = {ours[user]: new_id for user, new_id in new_ids.items()}
         new_passwords.follow(conn, self._database, SOURCE, followed)
         return set(followed.values())

@@ -9,7 +9,6 @@ from sidecar.grouping import Group
 from sidecar.jobs import ClaimedRow, capture_rows, close_jobs
 from sidecar.mail import capture_hash, mail_key
 from sidecar.moodle import new_users
-from sidecar.moodle.addresses import to_ascii
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.encryption import Vault, encrypt
 from sidecar.moodle.iomad_mail import Left
@@ -155,12 +154,11 @@ class NewUsersClaim:
     def _recipient(
         self, row_id: int, user: NewUser, password: Password, key: bytes
     ) -> NewRecipient:
-        address = to_ascii(user.email)
-        captured = capture_hash(SOURCE, row_id, user.created, "user", address)
+        captured = capture_hash(SOURCE, row_id, user.created, "user", user.email)
         name = mail_key(self._site_uid, captured)
         return NewRecipient(
             role="user",
-            email=address,
+            email=user.email,
             userid=user.id,
             email_hash=captured,
             mail_key=name,

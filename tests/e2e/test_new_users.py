@@ -147,13 +147,13 @@ def test_handed_back_users_wait_for_moodle_for_good(held: World) -> None:
     assert held.one("SELECT COUNT(*) FROM mdl_manireports_cloud_recipients WHERE secret > ''") == 0
 
 
-@pytest.mark.parametrize("change", ["password = 'another'", "deleted = 1", "suspended = 1"])
-def test_a_mail_that_became_wrong_is_not_sent(held: World, change: str) -> None:
+def test_a_mail_that_became_wrong_is_not_sent(held: World) -> None:
     first = held.one("SELECT MIN(userid) FROM mdl_manireports_cloud_recipients")
-    held.sql(f"UPDATE mdl_user SET {change} WHERE id = :id", id=first)
+    for offset, change in enumerate(("password = 'another'", "deleted = 1", "suspended = 1")):
+        held.sql(f"UPDATE mdl_user SET {change} WHERE id = :id", id=first + offset)
     held.site.set_config("smtphosts", f"127.0.0.1:{held.sink.port}")
     held.drain()
-    assert held.states() == {"sent": 11, "cancelled": 1}
+    assert held.states() == {"sent": 9, "cancelled": 3}
     assert works(held)
 
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from sidecar.errors import ConfigError, DatabaseError
+from sidecar.pollers.new_users import NewUsers
 from sidecar.store.companies import (
     OLD_KEY_SECONDS,
     SETTABLE,
@@ -69,6 +70,14 @@ def test_the_account_of_row_0_is_everybodys(books: Books) -> None:
         assert (company.max_send_rate, company.bulk_threshold, company.fallback) == (14, 3, "smtp")
     assert read(books).get(5).claims
     assert not read(books).get(99).enabled  # never inherited
+
+
+def test_a_password_that_is_stored_must_get_out(books: Books) -> None:
+    put(books, 5, enabled=1)
+    put(books, 6, enabled=1, fallback="hold")
+    sources = (NewUsers.name, "iomad_mail")
+    assert [read(books).get(5).fallback_for(source) for source in sources] == ["smtp", "hold"]
+    assert [read(books).get(6).fallback_for(source) for source in sources] == ["hold", "hold"]
 
 
 def test_neither_enabled_nor_paused_is_inherited(books: Books) -> None:

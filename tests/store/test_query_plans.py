@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Select, create_engine, text
 
-from sidecar.moodle import mail_queue
+from sidecar.moodle import mail_queue, new_users
 from sidecar.moodle.tables import moodle_tables
 from sidecar.store import queue
 from sidecar.store.database import Database
@@ -69,6 +69,32 @@ def test_a_slice_of_the_walk_reads_just_its_slice(history: Connection) -> None:
     entries, position = mail_queue.waiting_below(history, tables, HISTORY, 1000)
     assert (entries, position) == ([], HISTORY - 1000)
     assert rows_read(history) - before <= 4_100
+
+
+def test_looking_for_new_users_reads_only_them(iomad_db: str) -> None:
+    tables = moodle_tables("mdl_")
+    engine = create_engine(iomad_db)
+    with engine.connect() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO mdl_user_preferences (userid, name, value) SELECT 3 + seq DIV 10,"
+                " IF(seq % 5000 = 0, 'create_password', CONCAT('p', seq % 10)), '1'"
+                " FROM seq_1_to_50000"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO mdl_user (id, username, email, auth)"
+                " SELECT 3 + seq, CONCAT('u', seq), 'a@b.test', 'manual' FROM seq_1_to_5000"
+            )
+        )
+        conn.commit()
+        conn.execute(text("ANALYZE TABLE mdl_user_preferences, mdl_user"))
+        conn.commit()
+        before = rows_read(conn)
+        assert len(new_users.waiting(conn, tables, 100)) == 10
+        assert rows_read(conn) - before < 100
+    engine.dispose()
 
 
 def test_due_batches_come_from_their_index(iomad_db: str) -> None:
