@@ -27,6 +27,11 @@ apt_install() {
     printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
     chmod 755 "$policy"
     export DEBIAN_FRONTEND=noninteractive
+    if [[ " $* " == *" postgresql "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
+        # Else Debian's package makes a cluster that a reboot would start.
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
     apt-get update -qq </dev/null || echo 'apt-get update failed, going on with what it knows' >&2
     apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 \
         "$@" </dev/null >"$log" 2>&1 || { tail -n 20 "$log" >&2 && exit 1; }

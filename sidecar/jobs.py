@@ -22,6 +22,9 @@ from sidecar.store.suppressions import SUPPRESSED
 BATCH_BYTES = 32_000_000
 """The bodies of one batch, together, in bytes: what dispatch may hold in memory at once."""
 
+PAGE = 5_000
+"""Rows that are handed back with one statement."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
@@ -212,8 +215,11 @@ def release(
     capture.close_jobs(tx, database, [job_id])
     mails = 0
     for stamp, originals in store.returnable_rows(tx, database, job_id, recalled).items():
-        gone = source.give_back(tx.conn, originals, stamp)
-        mails += store.mark_returned(tx, database, job_id, gone, recalled)
+        rows = list(originals.items())
+        for start in range(0, len(rows), PAGE):
+            page = dict(rows[start : start + PAGE])
+            gone = source.give_back(tx.conn, page, stamp)
+            mails += store.mark_returned(tx, database, job_id, gone, recalled)
     asks.reroute(tx, database, recalled, "smtp")
     _refresh(tx, database, job_id)
     return Returned(mails, store.count_waiting(tx.conn, database, job_id))

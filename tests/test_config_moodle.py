@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.config import load
 from sidecar.errors import ConfigError
+from sidecar.moodle.lock_factory import LOCK_KEYS
 
 URL = "mysql://moodle:hunter2@db.example.test/moodle"
 ENV = {"PATH": os.environ["PATH"]}
@@ -134,8 +135,8 @@ def test_without_php_an_include_leaves_every_safety_key_in_doubt(
     assert found.moodle_config_unread == {
         "noemailever",
         "divertallemailsexcept",
-        "lock_factory",
         "passwordpeppers",
+        *LOCK_KEYS,
         "wwwroot",
         "dataroot",
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, select, update
 
 from sidecar.lifecycle import RECALLED, Batch, Recipient
-from sidecar.store.database import Database, Transaction, new_id
+from sidecar.store.database import Database, Transaction, any_of, new_id
 from sidecar.store.queue import DueBatch
 
 ASKABLE = (Recipient.PENDING.value, Recipient.RETRY_PENDING.value)
@@ -284,7 +284,7 @@ def at_provider(conn: Connection, database: Database, job_id: int) -> list[MailT
 def reroute(tx: Transaction, database: Database, mail_ids: Collection[int], provider: str) -> None:
     """Mails that were taken back from a provider go another way, in batches of their own."""
     b, r = database.tables.batches, database.tables.recipients
-    there = r.c.id.in_(list(mail_ids)) & r.c.status.in_([state.value for state in RECALLED])
+    there = any_of(r.c.id, mail_ids) & r.c.status.in_([state.value for state in RECALLED])
     by_batch: dict[int, list[int]] = {}
     for row in tx.conn.execute(select(r.c.id, r.c.batch_id).where(there)):
         by_batch.setdefault(row.batch_id, []).append(row.id)

@@ -1,6 +1,6 @@
 """The one way to the site's database: short reads, and writes that the lease guards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +127,14 @@ def new_id(result: CursorResult[Any]) -> int:
     if key is None:
         raise DatabaseError("database: an INSERT returned no id")
     return int(key[0])
+
+
+def any_of(column: ColumnElement[int], ids: Iterable[int]) -> ColumnElement[bool]:
+    """``column IN (ids)`` for any number of ids.
+
+    They are written into the statement, because PostgreSQL takes at most 65,535 bound values.
+    """
+    return column.in_(bindparam(None, list(ids), expanding=True, literal_execute=True))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, update
 
 from sidecar.lifecycle import BATCH_ENDED, RECALLED, Recipient
-from sidecar.store.database import Database, Transaction
+from sidecar.store.database import Database, Transaction, any_of
 
 WAITING = (Recipient.PENDING.value, Recipient.RETRY_PENDING.value)
 _RECALLED = [state.value for state in RECALLED]
@@ -183,7 +183,7 @@ def end_waiting(
     status: one of ``lifecycle.FORGETTING``.
     """
     r = database.tables.recipients
-    taken_back = r.c.id.in_(list(recalled)) & r.c.status.in_(_RECALLED)
+    taken_back = any_of(r.c.id, recalled) & r.c.status.in_(_RECALLED)
     return tx.conn.execute(
         update(r)
         .where(r.c.job_id == job_id, r.c.status.in_(WAITING) | taken_back)
@@ -280,7 +280,7 @@ def mark_returned(
     if not source_ids:
         return 0
     r = database.tables.recipients
-    taken_back = r.c.id.in_(list(recalled)) & r.c.status.in_(_RECALLED)
+    taken_back = any_of(r.c.id, recalled) & r.c.status.in_(_RECALLED)
     return tx.conn.execute(
         update(r)
         .where(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sidecar.demo.sink import Rule
+from tests.conftest import on_every_database
 from tests.e2e.world import World
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
@@ -15,6 +16,7 @@ def held(world: World, sidecar: Sidecar) -> None:
     sidecar.wait_for_line("waits")
 
 
+@on_every_database
 def test_release_hands_back_what_never_left(world: World) -> None:
     world.site.set_config("smtphosts", "127.0.0.1:9")
     world.site.queue("user_create", 1, world.site.add_users(1, 40))

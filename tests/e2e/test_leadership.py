@@ -3,6 +3,7 @@
 import random
 import time
 
+from tests.conftest import on_every_database
 from tests.e2e.world import World
 from tests.support.processes import Sidecar, run_sidecar
 from tests.support.wait import wait_for
@@ -33,6 +34,7 @@ def test_two_sidecars_on_one_site_send_each_mail_once(world: World) -> None:
     assert world.rcpts() == {person.email: 1 for person in people}
 
 
+@on_every_database
 def test_the_other_takes_over_from_a_killed_leader(world: World) -> None:
     world.config = world.write_config(world.url, lease_seconds=3)
     with world.start() as first:

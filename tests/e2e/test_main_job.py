@@ -6,12 +6,14 @@ import math
 import pytest
 
 from sidecar.demo.sink import Rule, Sink
+from tests.conftest import on_every_database
 from tests.e2e.mails import said
 from tests.e2e.world import World
 from tests.support.processes import run_sidecar
 from tests.support.wait import wait_for
 
 
+@on_every_database
 def test_a_bulk_operation_is_one_job_and_reaches_everybody(world: World) -> None:
     users = world.site.add_users(1, 120)
     manager = world.site.add_manager(1)
