@@ -1,13 +1,17 @@
 """What every poller can do: the leader knows no other way to a source of mail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy import Connection
 
+from sidecar.grouping import Group, Waiting
 from sidecar.jobs import Source
 from sidecar.moodle.config import MoodleConfig
-from sidecar.store.companies import Companies
+from sidecar.moodle.iomad_mail import Left
+from sidecar.store.companies import Companies, Company
+from sidecar.store.database import Transaction
 
 Gate = Callable[[int], str]
 """Company → why its mail may not be claimed now; '' if it may."""
@@ -43,3 +47,57 @@ class Poller(Source, Protocol):
 
     def close_all(self) -> None:
         """Nothing more will come: close every open job of this source. Raises DatabaseError."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What one transaction did; true once it is committed.
+
+    rows: ids that are ours now; gone: ids that did not wait any more; left: rows that stay with
+    Moodle, with the reason.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+    left: dict[int, Left] = field(default_factory=dict)
+
+
+class Claiming(Protocol):
+    """One claiming transaction of a source; the caller holds the lock and the transaction."""
+
+    def claim(
+        self,
+        tx: Transaction,
+        group: Group,
+        ids: Sequence[int],
+        config: MoodleConfig,
+        company: Company,
+    ) -> Claimed:
+        """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too."""
+
+
+class Peeking(Protocol):
+    """What waits in a source, by id.
+
+    walked: whether the whole source was looked at since ``look_again``.
+    """
+
+    waiting: dict[int, Waiting]
+
+    @property
+    def walked(self) -> bool: ...
+
+    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
+        """Read what is new. wanted: whether a company's mail is claimed at all."""
+
+    def look_again(self) -> None:
+        """A company was enabled, or old mail was released: look at everything anew."""
+
+    def refuse(self, ids: Iterable[int]) -> None:
+        """These rows stay with Moodle; do not bring them up again for a while."""
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """These rows wait no more."""
+
+    def verify(self, conn: Connection, ids: Collection[int]) -> None:
+        """Drop those of the rows that Moodle has sent or removed meanwhile."""

@@ -14,7 +14,7 @@ from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.iomad_mail import Addressee, Expanded, Expansion, Left
 from sidecar.moodle.mail_queue import QueuedRow
 from sidecar.moodle.tables import MoodleTables
-from sidecar.pollers.queue_poller import Claimed
+from sidecar.pollers.base import Claimed
 from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.capture import CapturedRow, NewRecipient

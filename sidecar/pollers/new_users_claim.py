@@ -16,8 +16,8 @@ from sidecar.moodle.new_user_mail import refuses
 from sidecar.moodle.new_users import NewUser
 from sidecar.moodle.people import read_companies
 from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.base import Claimed
 from sidecar.pollers.passwords import Mint, Password
-from sidecar.pollers.queue_poller import Claimed
 from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.capture import CapturedRow, NewRecipient
@@ -40,7 +40,7 @@ def mark(stored_hash: str) -> str:
 
 
 class NewUsersClaim:
-    """``queue_poller.Claiming``; the passwords are at hand in the mint before the lock is taken."""
+    """``base.Claiming``; the passwords are at hand in the mint before the lock is taken."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ LOOK_SHARE = 0.05
 
 
 class NewUsersPeek:
-    """``queue_poller.Peeking``: one look sees everybody, by the index on the preference's name."""
+    """``base.Peeking``: one look sees everybody, by the index on the preference's name."""
 
     def __init__(self, tables: MoodleTables, clock: Callable[[], float] = time.monotonic) -> None:
         self.waiting: dict[int, Waiting] = {}

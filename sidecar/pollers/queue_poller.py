@@ -4,9 +4,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
@@ -16,13 +14,12 @@ from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
-from sidecar.moodle.iomad_mail import Left
 from sidecar.moodle.locks import TaskLock
-from sidecar.pollers.base import Gate
+from sidecar.pollers.base import Claimed, Claiming, Gate, Peeking
 from sidecar.settings import Settings
 from sidecar.store import capture
-from sidecar.store.companies import Companies, Company
-from sidecar.store.database import Database, Transaction, translated
+from sidecar.store.companies import Companies
+from sidecar.store.database import Database, translated
 from sidecar.store.engines import reason_of
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
@@ -38,60 +35,6 @@ again anyway."""
 
 INCOMPLETE_SECONDS = 60.0
 """How long a row may wait for its facts before it is Moodle's."""
-
-
-@dataclass(slots=True)
-class Claimed:
-    """What one transaction did; true once it is committed.
-
-    rows: ids that are ours now; gone: ids that did not wait any more; left: rows that stay with
-    Moodle, with the reason.
-    """
-
-    rows: list[int] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    left: dict[int, Left] = field(default_factory=dict)
-
-
-class Claiming(Protocol):
-    """One claiming transaction of a source; the caller holds the lock and the transaction."""
-
-    def claim(
-        self,
-        tx: Transaction,
-        group: Group,
-        ids: Sequence[int],
-        config: MoodleConfig,
-        company: Company,
-    ) -> Claimed:
-        """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too."""
-
-
-class Peeking(Protocol):
-    """What waits in a source, by id.
-
-    walked: whether the whole source was looked at since ``look_again``.
-    """
-
-    waiting: dict[int, Waiting]
-
-    @property
-    def walked(self) -> bool: ...
-
-    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
-        """Read what is new. wanted: whether a company's mail is claimed at all."""
-
-    def look_again(self) -> None:
-        """A company was enabled, or old mail was released: look at everything anew."""
-
-    def refuse(self, ids: Iterable[int]) -> None:
-        """These rows stay with Moodle; do not bring them up again for a while."""
-
-    def forget(self, ids: Iterable[int]) -> None:
-        """These rows wait no more."""
-
-    def verify(self, conn: Connection, ids: Collection[int]) -> None:
-        """Drop those of the rows that Moodle has sent or removed meanwhile."""
 
 
 class QueuePoller(ABC):

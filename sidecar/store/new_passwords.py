@@ -68,7 +68,6 @@ class Expired:
 
     mail_id: int
     batch_id: int
-    job_id: int
     source_id: int
 
 
@@ -90,7 +89,7 @@ def expired(
         .exists()
     )
     query = (
-        select(r.c.id, r.c.batch_id, r.c.job_id, r.c.source_id)
+        select(r.c.id, r.c.batch_id, r.c.source_id)
         .join(b, b.c.id == r.c.batch_id)
         .where(
             r.c.source == source,
@@ -125,14 +124,11 @@ def end_expired(
         )
 
 
-def forget_uncertain(tx: Transaction, database: Database, source: str, claimed_before: int) -> int:
-    """Passwords of mails that may have arrived, claimed before a time, are not kept longer.
-
-    Returns how many were forgotten.
-    """
+def forget_uncertain(tx: Transaction, database: Database, source: str, claimed_before: int) -> None:
+    """Passwords of mails that may have arrived, claimed before a time, are not kept longer."""
     r, b = database.tables.recipients, database.tables.batches
     old = select(b.c.id).where(b.c.created_at < claimed_before)
-    return tx.conn.execute(
+    tx.conn.execute(
         update(r)
         .where(
             r.c.source == source,
@@ -141,4 +137,4 @@ def forget_uncertain(tx: Transaction, database: Database, source: str, claimed_b
             r.c.batch_id.in_(old),
         )
         .values(secret=None)
-    ).rowcount
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, func, select, update
 
-from sidecar.lifecycle import ENDED, FORGETTING, Batch, Recipient
+from sidecar.lifecycle import ENDED, Batch, Recipient
 from sidecar.store.database import Database, Transaction
 
 
@@ -98,7 +98,7 @@ def apply_changes(tx: Transaction, database: Database, changes: Sequence[Change]
             "error_message": error or None,
             "timemodified": tx.now,
         }
-        if status in FORGETTING:
+        if status is Recipient.PERMANENTLY_FAILED:  # what was revoked may still go another way
             values["secret"] = None
         if not tried:  # one stays: the mail was with a provider, its row never goes back
             values["tries"] = case((r.c.tries > 1, r.c.tries - 1), else_=r.c.tries)
