@@ -76,9 +76,16 @@ def _tables(database: Database) -> list[Table]:
 def _rename(conn: Connection, old: str, new: str) -> None:
     quote = conn.dialect.identifier_preparer.quote
     conn.execute(text(f"ALTER TABLE {quote(old)} RENAME TO {quote(new)}"))
-    if conn.dialect.name == "postgresql":  # its name belongs to the new table
-        sequence, moved = quote(f"{old}_id_seq"), quote(f"{new}_id_seq")
-        conn.execute(text(f"ALTER SEQUENCE IF EXISTS {sequence} RENAME TO {moved}"))
+    if conn.dialect.name != "postgresql":
+        return
+    # There the names of indexes and sequences are the schema's: the new table's own need them.
+    known = inspect(conn)
+    names = [known.get_pk_constraint(new)["name"], *(i["name"] for i in known.get_indexes(new))]
+    for name in filter(None, names):
+        other = name.removesuffix(KEPT) if new == old.removesuffix(KEPT) else name + KEPT
+        conn.execute(text(f"ALTER INDEX {quote(name)} RENAME TO {quote(other)}"))
+    sequence, moved = quote(f"{old}_id_seq"), quote(f"{new}_id_seq")
+    conn.execute(text(f"ALTER SEQUENCE IF EXISTS {sequence} RENAME TO {moved}"))
 
 
 def _named(table: Table, known: Inspector, name: str) -> Table:
