@@ -58,7 +58,7 @@ class PostgresServer:
     def __enter__(self) -> Self:
         try:
             self._install()
-            self.start()
+            self._start_on_a_free_port()
         except BaseException:
             self.__exit__()
             raise
@@ -88,6 +88,18 @@ class PostgresServer:
 
     def _as(self) -> dict[str, Any]:
         return {**self._user, "extra_groups": []} if self._user else {}
+
+    def _start_on_a_free_port(self, tries: int = 3) -> None:
+        """Another process may take the port between our look and the server's start."""
+        for left in reversed(range(tries)):
+            try:
+                self.start()
+            except AssertionError:
+                if not left:
+                    raise
+                self.port = free_port()
+            else:
+                return
 
     def start(self) -> None:
         """Start the server and wait until it answers; always on the same port."""
