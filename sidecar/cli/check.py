@@ -117,17 +117,18 @@ def _privileges(context: Context) -> Iterator[Line]:
     ]
     if context.has_iomad:
         written.append((t.email, t.email.update().where(t.email.c.id == 0).values(sent=None)))
+    denied = False
     for table, statement in written:
         try:
             with context.database.connection_for_writing() as conn, conn.begin():
                 conn.execute(statement)
         except SQLAlchemyError as error:
-            reason = reason_of(error)
+            denied, reason = True, reason_of(error)
             yield Line(
                 FAIL, "privileges", f"the database user may not change {table.name}: {reason}"
             )
-            return
-    yield Line(OK, "privileges", f"may change {', '.join(table.name for table, _ in written)}")
+    if not denied:
+        yield Line(OK, "privileges", f"may change {', '.join(table.name for table, _ in written)}")
 
 
 def _identity(context: Context) -> Iterator[Line]:

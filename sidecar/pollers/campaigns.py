@@ -203,13 +203,17 @@ class Campaigns:
         if left != before or (left and now - counted_at > COUNT_SECONDS):
             with self._database.read() as conn:
                 numbers = campaigns.waiting_numbers(conn, self._database, list(left))
-            self._left = Counter()
+            shown, self._left = self._left, Counter()
             for campaign_id, reason in left.items():
-                key = f"campaign_{reason}", found[campaign_id].company_id
+                key = reason, found[campaign_id].company_id
                 self._left[key] += numbers.get(campaign_id, 0)
             self._counted = (now, dict(left))
-        for (reason, company), number in self._left.items():
-            self._metrics.left.labels(reason, str(company)).set(number)
+            gauge = self._metrics.left
+            for reason, company in shown.keys() - self._left.keys():
+                gauge.remove(self.name, reason, str(company))
+            for (reason, company), number in self._left.items():
+                gauge.labels(self.name, reason, str(company)).set(number)
+            self._metrics.backlog.labels(self.name).set(self._left.total())
 
     def newest(self, conn: Connection) -> int:
         """``Poller.newest``."""

@@ -79,14 +79,14 @@ def test_the_record_factory_is_honoured(world: World) -> None:
 
 def test_a_read_only_user_is_told_what_is_missing(world: World, mariadb: MariaDBServer) -> None:
     name = world.engine.url.database
-    mariadb.execute("CREATE OR REPLACE USER reader@'127.0.0.1' IDENTIFIED BY 'secret'")
+    mariadb.execute("CREATE OR REPLACE USER reader@'127.0.0.1' IDENTIFIED BY 'hunter2'")
     mariadb.execute(f"GRANT SELECT ON {name}.* TO reader@'127.0.0.1'")
-    url = world.engine.url.set(username="reader", password="secret")
+    url = world.engine.url.set(username="reader", password="hunter2")
     world.config = world.write_config(url.render_as_string(hide_password=False), name="reader")
     shown = world.command("check", ok=False)
     assert "FAIL  privileges" in shown
     assert "mdl_email" in shown
-    assert "secret" not in shown
+    assert "hunter2" not in shown
 
 
 def test_an_unreachable_database_is_one_line(world: World) -> None:

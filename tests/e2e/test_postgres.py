@@ -68,8 +68,8 @@ def granted(world: World, postgres: PostgresServer) -> Iterator[World]:
     """The world of a database user with no other rights than those of docs/install.md."""
     statements = re.findall(r"```sql\n(CREATE ROLE.*?)```", INSTALL.read_text("utf-8"), re.DOTALL)
     name = world.engine.url.database or ""
-    postgres.execute(statements[0].replace("…", "secret"), database=name)
-    url = world.engine.url.set(username="sidecar", password="secret")
+    postgres.execute(statements[0].replace("…", "hunter2"), database=name)
+    url = world.engine.url.set(username="sidecar", password="hunter2")
     world.config = world.write_config(url.render_as_string(hide_password=False), name="granted")
     yield world
     postgres.execute("DROP OWNED BY sidecar; DROP ROLE sidecar", database=name)
@@ -93,7 +93,7 @@ def test_the_rights_of_the_docs_are_enough_and_update_is_needed(
     shown = granted.command("check", ok=False)
     assert "FAIL  privileges" in shown
     assert "mdl_email" in shown
-    assert "secret" not in shown
+    assert "hunter2" not in shown
 
 
 def test_a_server_restart_in_mid_job_is_survived(world: World, postgres: PostgresServer) -> None:

@@ -126,7 +126,12 @@ def test_what_is_not_allowed_is_not_written(
 
 
 def test_everything_settable_can_be_set(books: Books) -> None:
-    choices: dict[str, object] = {"manager_copies": "none", "fallback": "moodle", "provider": "aws"}
+    choices: dict[str, object] = {
+        "manager_copies": "none",
+        "fallback": "moodle",
+        "provider": "aws",
+        "send_window": "08:00-18:00 Europe/Berlin",
+    }
     numbers: dict[str, object] = {
         "enabled": 1,
         "paused": 1,
