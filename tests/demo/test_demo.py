@@ -30,7 +30,7 @@ def started(folder: Path) -> bool:
 @pytest.mark.parametrize("way", [[], ["--provider", "smtp"]], ids=["aws", "smtp"])
 def test_every_mail_arrives_once_and_nothing_is_left_behind(tmp_path: Path, way: list[str]) -> None:
     with demo(*way, folder=tmp_path) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=240)
     assert output.splitlines()[-1] == (
         "demo: ok claimed=2310 sent=2303 permanently_failed=7 unknown=0 lost=0 twice=0"
     ), output

@@ -30,10 +30,12 @@ def parsed(received: Received) -> EmailMessage:
 
 
 def said(received: Received) -> Said:
-    """What the message says; trailing white space of the body does not count."""
+    """What the message says; trailing white space of the body does not count.
+
+    An empty HTML body needs no part.
+    """
     message = parsed(received)
     html = message.get_body(("html",))
-    assert html is not None
     (sender,) = message["From"].addresses
     attachments = tuple(
         (part.get_filename() or "", hashlib.sha256(_bytes(part)).hexdigest())
@@ -46,7 +48,7 @@ def said(received: Received) -> Said:
         from_name=sender.display_name,
         reply_to=str(message["Reply-To"]) if message["Reply-To"] else None,
         subject=str(message["Subject"]),
-        html=html.get_content().replace("\r\n", "\n").rstrip(),
+        html=html.get_content().replace("\r\n", "\n").rstrip() if html else "",
         attachments=attachments,
     )
 

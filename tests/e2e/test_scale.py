@@ -47,7 +47,7 @@ def test_50000_rows_of_5_kb_drain_with_less_than_200_mb(world: World) -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            assert sidecar.wait(240) == 0, sidecar.output()
+            assert sidecar.wait(400) == 0, sidecar.output()
         finally:
             done.set()
             watcher.join()
