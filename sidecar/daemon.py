@@ -284,7 +284,7 @@ class Daemon:
             return
         dirty = self._recorder.take_dirty()
         try:
-            leader.look_at_holds()
+            leader.answer_urgent()
             settle.refresh(self._context.database, self._context.lease, dirty)
         except SidecarError as error:
             self._recorder.touch(dirty)

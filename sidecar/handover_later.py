@@ -3,12 +3,15 @@ and is asked again if they do not."""
 
 import logging
 import secrets
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from sidecar import jobs
 from sidecar.connectors.base import Connector, Submission
+from sidecar.errors import SidecarError
 from sidecar.handover import Desk, ready
 from sidecar.lifecycle import SILENT_ASKS, Recipient
 from sidecar.mail import MailBatch
@@ -19,6 +22,10 @@ from sidecar.store.database import Database, Transaction
 from sidecar.store.queue import DueBatch
 
 log = logging.getLogger(__name__)
+
+AHEAD_SECONDS = 5.0
+"""For how long what was rendered ahead may be used: later the queue row, its user, a suppression or
+a diversion may have changed."""
 
 
 class Later:
@@ -39,7 +46,7 @@ class Later:
         self._timeout = result_timeout
         self._batch_size = batch_size
         self._elsewhere = elsewhere
-        self._ahead: dict[int, tuple[Task, Future[Rendered]]] = {}
+        self._ahead: dict[int, _Ahead] = {}
         self._asked: dict[int, frozenset[int]] = {}
         self._silent: set[int] = set()
 
@@ -51,11 +58,15 @@ class Later:
         start: so much waits that it is worth to make it possible.
         """
         there = self._elsewhere
+        now = time.monotonic()
+        for batch_id, ahead in list(self._ahead.items()):
+            if ahead.too_old(now):  # it was paused, or its lane has ended
+                self._ahead.pop(batch_id, None)
         if there is None or batch.id in self._ahead or not batch.never_submitted:
             return
         if start or there.running:
             task = self._task(batch, connector, company, ASKABLE)
-            self._ahead[batch.id] = (task, there.render(task))
+            self._ahead[batch.id] = _Ahead(task, there.render(task), now)
 
     def prepare(self, batch: DueBatch, connector: Connector, company: Company) -> MailBatch | None:
         """``Handover.prepare``; a batch that was never submitted may be split to fit.
@@ -67,12 +78,7 @@ class Later:
         if not states:
             self._forget(batch.id)
             return None
-        task = self._task(batch, connector, company, states)
-        known = self._ahead.pop(batch.id, None)
-        if known is not None and known[0].batch == batch and known[0].company == company:
-            task, rendered = known[0], known[1].result()
-        else:
-            rendered = render(database, desk.sources, task)
+        task, rendered = self._rendered(self._task(batch, connector, company, states))
         desk.drop(batch, rendered.dropped)
         chosen = self._fit(batch, company, rendered)
         if not chosen:
@@ -95,6 +101,19 @@ class Later:
             return None
         self._asked[batch.id] = new
         return ready(batch, key, now, packed=rendered.first)
+
+    def _rendered(self, task: Task) -> tuple[Task, Rendered]:
+        """The batch rendered, ahead or now, and what for."""
+        ahead = self._ahead.pop(task.batch.id, None)
+        if ahead is not None and ahead.serves(task):
+            try:
+                rendered = ahead.future.result()
+            except SidecarError as error:  # here it is told apart whose trouble it is
+                log.warning("batch %d is rendered again: %s", task.batch.id, error)
+            else:
+                if not ahead.too_old(time.monotonic()):
+                    return ahead.task, rendered
+        return task, render(self._desk.database, self._desk.sources, task)
 
     def _task(
         self,
@@ -236,6 +255,23 @@ class Later:
         self._ahead.pop(batch_id, None)
         self._asked.pop(batch_id, None)
         self._silent.discard(batch_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A batch that is being rendered elsewhere, or was. since: monotonic seconds."""
+
+    task: Task
+    future: Future[Rendered]
+    since: float
+
+    def serves(self, task: Task) -> bool:
+        """Whether it is the same work, whatever key the batch would get."""
+        return self.task == replace(task, batch_key=self.task.batch_key)
+
+    def too_old(self, now: float) -> bool:
+        """Whether what it says may not be true any more."""
+        return now - self.since > AHEAD_SECONDS
 
 
 def _split_off(

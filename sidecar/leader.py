@@ -6,12 +6,12 @@ from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
-from sidecar.errors import SidecarError
+from sidecar.errors import DatabaseError, SidecarError
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
-from sidecar.pollers.requests import answer_requests
+from sidecar.pollers.requests import URGENT, answer_requests
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
@@ -81,6 +81,7 @@ class Leader:
         self._started_at = started_at
         routes.site_uid = site.site_uid
         self._draining = False
+        self._held_sources: frozenset[str] = frozenset()
         self._pollers = context.pollers(site.site_uid)
         self._actions = context.actions(self._pollers, routes)
         self._renderer = RenderProcess(context.settings, site.site_uid)
@@ -118,7 +119,7 @@ class Leader:
         self._renderer.rest()
         self._read_wishes(site)
         observation = context.observe()
-        answer_requests(context.database, context.lease.token, self._actions)
+        answer_requests(context.database, context.lease.token, self._actions, leave=URGENT)
         blocked = [*observation.blocked]
         if all(poller.task in observation.off for poller in self._pollers.values()):
             blocked += observation.off.values()
@@ -134,15 +135,23 @@ class Leader:
         self._check_lock()
         held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
         tick = partial(self.dispatcher.tick, View(observation.config, companies, held))
+        self._held_sources = held
         moments: list[float] = []
+        troubles: list[DatabaseError] = []
         try:
             for poller in self._pollers.values() if claim and not self._draining else ():
                 gate = self._gate(poller, observation, companies)
-                next_at = poller.poll(observation.config, companies, gate, tick)
+                try:
+                    next_at = poller.poll(observation.config, companies, gate, tick)
+                except DatabaseError as error:  # such as a right that only this source needs
+                    troubles.append(error)
+                    continue
                 if next_at is not None:
                     moments.append(next_at)
         finally:  # what was claimed goes on, whatever the queues hold
             tick()
+        if troubles:
+            raise troubles[0]
         return min(moments, default=None)
 
     def take_results(self) -> int:
@@ -163,7 +172,11 @@ class Leader:
         if not holds.everything:
             with database.read() as conn:
                 if unfinished_batches(
-                    conn, database, held_jobs=holds.jobs, held_companies=holds.companies
+                    conn,
+                    database,
+                    held_jobs=holds.jobs,
+                    held_companies=holds.companies,
+                    held_sources=self._held_sources,
                 ):
                     return False
         for poller in self._pollers.values():
@@ -171,10 +184,7 @@ class Leader:
         return True
 
     def look_at_holds(self) -> None:
-        """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError.
-
-        Often and from its own thread: a pause must not wait for the end of a long drain.
-        """
+        """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError."""
         context, site = self._context, read_site(self._context.database)
         with context.database.read() as conn:
             jobs = paused_jobs(conn, context.database)
@@ -187,6 +197,14 @@ class Leader:
                 self._teller.tell(f"mail of company {company} is held: %s", reason)
             if holds.everything:
                 self._teller.tell("%s", "all mail is held: `resume all` lets it go on")
+
+    def answer_urgent(self) -> None:
+        """Pause and resume as asked: often, and from a thread of its own, so that a pause need not
+        wait for the end of a long drain. Raises DatabaseError, StoreError."""
+        context = self._context
+        self.look_at_holds()
+        if answer_requests(context.database, context.lease.token, self._actions, only=URGENT):
+            self.look_at_holds()
 
     def retire(self) -> None:
         """Lead no more; what is in flight ends by itself, because the lease is gone."""

@@ -33,8 +33,12 @@ class Recall:
         self._routes = routes
         self._companies = companies
 
-    def job(self, job_id: int) -> Recalled:
-        """Take back what providers have of a job; may be repeated. Raises DatabaseError."""
+    def job(self, job_id: int, *, to_send_later: bool = False) -> Recalled:
+        """Take back what providers have of a job; may be repeated. Raises DatabaseError.
+
+        to_send_later: only what can be sent under a new name. A mail that an admin had repeated
+        keeps the name under which it first left, and the ledger never sends what it took back.
+        """
         with self._database.read() as conn:
             job = read_job(conn, self._database, job_id)
             there = asks.at_provider(conn, self._database, job_id)
@@ -45,6 +49,9 @@ class Recall:
         why = "sent already, or being sent"
         for provider in {mail.provider for mail in there}:
             mails = [mail for mail in there if mail.provider == provider]
+            if to_send_later and any(mail.generation for mail in mails):
+                why = "repeated mails cannot be taken back and sent later"
+                mails = [mail for mail in mails if not mail.generation]
             if provider == "aws" and not company.ledger_table:
                 why = "no ledger table is set, through which they could be taken back"
                 continue

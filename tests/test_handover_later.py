@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 from sqlalchemy import Connection, update
 
-from sidecar import jobs
+from sidecar import handover_later, jobs
 from sidecar.connectors.base import Connector, Revocation, Submission, Verdict
+from sidecar.errors import SidecarError
 from sidecar.handover import AtOnce, Desk
 from sidecar.handover_later import Later
 from sidecar.jobs import Dropped, Prepared
@@ -468,10 +469,14 @@ class Ahead:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self.tasks: list[Task] = []
+        self.trouble: SidecarError | None = None
 
     def render(self, task: Task) -> Future[Rendered]:
         self.tasks.append(task)
         future: Future[Rendered] = Future()
+        if self.trouble:
+            future.set_exception(self.trouble)
+            return future
         future.set_result(render(self._rig.books.database, {SOURCE: self._rig.shelf}, task))
         return future
 
@@ -514,3 +519,21 @@ def test_a_batch_that_was_asked_for_before_is_not_rendered_ahead(rig: Rig) -> No
     rig.ask(job.batch)
     expect(rig, ahead, job.batch)
     assert not ahead.tasks
+
+
+def test_what_was_rendered_long_ago_is_rendered_anew(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, ahead = rig.books.capture(3), Ahead(rig)
+    expect(rig, ahead, job.batch)
+    rig.shelf.pointless = {job.mails[1]}  # its user was deleted, say, while the job was paused
+    monkeypatch.setattr(handover_later, "AHEAD_SECONDS", -1.0)
+    assert rig.ask(job.batch) == [job.mails[0], job.mails[2]]
+    assert rig.books.states(job.mails) == ["processing", "cancelled", "processing"]
+
+
+def test_trouble_elsewhere_is_none_here(rig: Rig) -> None:
+    job, ahead = rig.books.capture(2), Ahead(rig)
+    ahead.trouble = SidecarError("the process that renders has ended")
+    expect(rig, ahead, job.batch)
+    assert rig.ask(job.batch) == job.mails

@@ -37,7 +37,7 @@ def find(app: App, person: str, as_json: bool) -> None:
     with database.read() as conn:
         users = find_users(conn, context.tables, person)
         addresses = {user.email for user in users.values()}
-        addresses |= {person} if "@" in person else set()
+        addresses |= {person, person.lower()} if "@" in person else set()
         mails = mails_to(conn, database, users, addresses)
         waiting = _waiting(conn, context, companies, list(users))
         blocked = suppressions.of_addresses(conn, database, addresses)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.tables import MoodleTables, has_iomad
@@ -65,7 +65,7 @@ def read_users(conn: Connection, tables: MoodleTables, ids: Iterable[int]) -> di
 def find_users(conn: Connection, tables: MoodleTables, text: str) -> dict[int, User]:
     """Users with this id, username or address."""
     u = tables.user
-    named = (u.c.username == text) | (u.c.email == text)
+    named = (u.c.username == text) | (func.lower(u.c.email) == text.lower())
     ids = set(conn.scalars(select(u.c.id).where(named)))
     if text.isdecimal() and len(text) < 19:
         ids.add(int(text))

@@ -4,7 +4,7 @@ The command line runs the same actions itself when no leader is alive.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from sidecar import jobs
 from sidecar.errors import SidecarError
@@ -132,7 +132,7 @@ class Actions:
         taken = left = 0
         why = ""
         for job_id in job_ids:
-            recalled = self._recall.job(job_id)
+            recalled = self._recall.job(job_id, to_send_later=True)
             if recalled.mails:
                 with self._database.write(self._token) as tx:
                     asks.keep_recalled(tx, self._database, recalled.mails)
@@ -178,9 +178,27 @@ class Actions:
         return {"returned": returned}
 
 
-def answer_requests(database: Database, token: str, actions: Actions) -> int:
-    """Do what was asked since the last time; returns how many requests were answered."""
-    asked = requests.new_requests(database)
+URGENT = frozenset({"pause", "resume"})
+"""Requests that must not wait for the end of a cycle, which may claim for a minute."""
+
+
+def answer_requests(
+    database: Database,
+    token: str,
+    actions: Actions,
+    *,
+    only: Collection[str] | None = None,
+    leave: Collection[str] = (),
+) -> int:
+    """Do what was asked since the last time; returns how many requests were answered.
+
+    only, leave: actions; two callers at the same time must not take the same ones.
+    """
+    asked = [
+        request
+        for request in requests.new_requests(database)
+        if (only is None or request.action in only) and request.action not in leave
+    ]
     for request in asked:
         try:
             result, ok = actions.perform(request.action, request.params), True

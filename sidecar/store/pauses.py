@@ -40,6 +40,7 @@ def unfinished_batches(
     *,
     held_jobs: Collection[int] = (),
     held_companies: Collection[int] = (),
+    held_sources: Collection[str] = (),
 ) -> int:
     """How many batches have not ended, without those that are held."""
     b, jobs = database.tables.batches, database.tables.jobs
@@ -51,6 +52,7 @@ def unfinished_batches(
             b.c.status.not_in(ended),
             jobs.c.id.not_in(list(held_jobs)),
             jobs.c.company_id.not_in(list(held_companies)),
+            jobs.c.source.not_in(list(held_sources)),
         )
     )
     return int(conn.execute(query).scalar_one())

@@ -36,6 +36,7 @@ def said(received: Received) -> Said:
     """
     message = parsed(received)
     html = message.get_body(("html",))
+    assert html is not None or not text_of(received).strip()
     (sender,) = message["From"].addresses
     attachments = tuple(
         (part.get_filename() or "", hashlib.sha256(_bytes(part)).hexdigest())

@@ -224,6 +224,9 @@ def test_a_repeating_job_cannot_be_released_and_loses_nothing_by_trying(aws: Aws
     with aws.world.start() as daemon:
         wait_for(lambda: aws.world.states().get("processing") == 1, 30, "it is queued again")
         assert not aws.world.command("release", "2", ok=False)
+        held = aws.world.command("pause", "job", "2")
+        assert "1 mails stay with the provider: repeated mails cannot" in held
+        aws.world.command("resume", "job", "2")
         assert daemon.stop() == 0
     with aws.worker():
         aws.world.drain()
