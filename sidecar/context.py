@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from sidecar import identity
@@ -23,6 +23,7 @@ from sidecar.pollers.campaigns import Campaigns
 from sidecar.pollers.iomad_mail import IomadMail
 from sidecar.pollers.new_users import NewUsers
 from sidecar.pollers.requests import Actions
+from sidecar.pollers.test_mails import TestMails, capture_test_mail
 from sidecar.recall import Recall
 from sidecar.routes import Routes
 from sidecar.settings import Settings
@@ -135,6 +136,7 @@ class Context:
                 site_uid,
                 self.metrics,
             ),
+            TestMails(self.database, self.tables, self.settings),
         ]
         if self.has_iomad:
             iomad_mail = IomadMail(
@@ -159,6 +161,13 @@ class Context:
             self.companies,
             self.settings.batch_size,
             self.vault,
+            partial(
+                capture_test_mail,
+                database=self.database,
+                tables=self.tables,
+                settings=self.settings,
+                site_uid=routes.site_uid,
+            ),
         )
 
     def close(self) -> None:

@@ -108,6 +108,7 @@ class Daemon:
         self._every(settings.poll_interval, self._cycle, "cycle")
         self._every(RESULTS_SECONDS, self._take_results, "results")
         self._every(SETTLE_SECONDS, self._settle, "settle")
+        self._every(SETTLE_SECONDS, self._answer_questions, "questions")
         self._every(FACTS_SECONDS, self._facts, "facts")
         self._scheduler.start()
         log.info("started")
@@ -160,7 +161,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         self._ending = True
-        for name in ("cycle", "facts", "results"):
+        for name in ("cycle", "facts", "results", "questions"):
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.stop_claiming()
@@ -289,6 +290,15 @@ class Daemon:
         except SidecarError as error:
             self._recorder.touch(dirty)
             log.warning("jobs could not be brought up to date: %s", error)
+
+    def _answer_questions(self) -> None:
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
+            return
+        try:
+            leader.answer_questions()
+        except SidecarError as error:
+            log.warning("questions wait: %s", error)
 
     def _facts(self) -> None:
         if self._leader is None:

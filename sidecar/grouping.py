@@ -30,6 +30,7 @@ TYPE_LABELS: Mapping[str, str] = {
     "license_allocation": "Licence mails",
     "reengagement": "Reminders",
     "notification": "Notifications",
+    "test": "Test mail",
 }
 
 

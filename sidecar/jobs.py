@@ -265,15 +265,21 @@ def retry(
     states: Collection[Recipient],
     provider: str,
     batch_size: int,
+    only: int | None = None,
 ) -> tuple[int, int]:
     """Open a job that repeats the mails of another that ended in ``states``.
 
-    Returns its id and how many mails it has. Raises SidecarError when there is nothing to repeat.
+    only: the id of the one recipient that is meant. Returns its id and how many mails it has.
+    Raises SidecarError when there is nothing to repeat.
     """
     job = require(tx.conn, database, job_id)
-    mails = retries.failed_mails(tx, database, job_id, states)
+    mails = retries.failed_mails(tx, database, job_id, states, only)
     if not mails:
-        raise SidecarError(f"job {job_id}: no mail has failed that is not being repeated already")
+        raise SidecarError(
+            f"job {job_id}: this mail has not failed, or is being repeated already"
+            if only
+            else f"job {job_id}: no mail has failed that is not being repeated already"
+        )
     child = retries.insert_child(tx, database, job, provider, mails)
     number = 0
     for _, same_stamp in groupby(sorted(mails, key=_stamp), key=_stamp):

@@ -11,12 +11,13 @@ from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
-from sidecar.pollers.requests import URGENT, answer_requests
+from sidecar.pollers.requests import ASIDE, QUESTIONS, URGENT, answer_requests
 from sidecar.pollers.results import Results
+from sidecar.questions import Questions
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
 from sidecar.routes import Routes
-from sidecar.store import results
+from sidecar.store import requests, results
 from sidecar.store.companies import Companies
 from sidecar.store.database import translated
 from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
@@ -84,6 +85,7 @@ class Leader:
         self._held_sources: frozenset[str] = frozenset()
         self._pollers = context.pollers(site.site_uid)
         self._actions = context.actions(self._pollers, routes)
+        self._questions = Questions(context)
         self._renderer = RenderProcess(context.settings, site.site_uid)
         self.dispatcher = Dispatcher(
             context.database,
@@ -119,7 +121,9 @@ class Leader:
         self._renderer.rest()
         self._read_wishes(site)
         observation = context.observe()
-        answer_requests(context.database, context.lease.token, self._actions, leave=URGENT)
+        for poller in self._pollers.values():
+            poller.hurried = False
+        answer_requests(context.database, context.lease.token, self._actions, leave=ASIDE)
         blocked = [*observation.blocked]
         if all(poller.task in observation.off for poller in self._pollers.values()):
             blocked += observation.off.values()
@@ -205,6 +209,14 @@ class Leader:
         self.look_at_holds()
         if answer_requests(context.database, context.lease.token, self._actions, only=URGENT):
             self.look_at_holds()
+        if requests.waits(context.database, leave=ASIDE):  # a drain would let them wait a minute
+            for poller in self._pollers.values():
+                poller.hurried = True
+
+    def answer_questions(self) -> None:
+        """Answer what changes nothing: from a thread of its own. Raises DatabaseError."""
+        context = self._context
+        answer_requests(context.database, context.lease.token, self._questions, only=QUESTIONS)
 
     def retire(self) -> None:
         """Lead no more; what is in flight ends by itself, because the lease is gone."""

@@ -1,7 +1,7 @@
 """What would be claimed if the sidecar ran now: reads everything, changes nothing."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import Connection
@@ -54,8 +54,8 @@ class Preview:
         return {"blocked": self.blocked, "groups": groups}
 
 
-def preview(context: Context) -> Preview:
-    """Look at the whole queue; works without our tables."""
+def preview(context: Context, only: int | None = None) -> Preview:
+    """Look at the whole queue; works without our tables. only: the one company that is meant."""
     observation = context.observe()
     blocked = [*observation.blocked, *observation.off.values()]
     try:
@@ -78,6 +78,8 @@ def preview(context: Context) -> Preview:
         while position > 0:
             entries, position = mail_queue.waiting_below(conn, tables, position, PAGE)
             for e in entries:
+                if only not in (None, e.company_id):
+                    continue
                 group = Group(job_type(e.templatename, settings.job_types), e.company_id)
                 by_group[group].append(Waiting(e.id, group, e.due, e.modified, 0.0))
         for group, waiting in by_group.items():
@@ -95,34 +97,47 @@ def preview(context: Context) -> Preview:
                 reason = reason or "below_threshold"
             if reason:
                 shown.left[reason] = len(young)
-            ids = [w.id for w in young]
-            for start in range(0, len(ids), PAGE):
-                rows = mail_queue.read_waiting(
-                    conn, tables, ids[start : start + PAGE], now, lock=False
-                )
-                expansion = Expansion(
-                    conn,
-                    tables,
-                    observation.config,
-                    rows,
-                    dataroot=settings.dataroot,
-                    max_body_size=settings.max_body_size,
-                    without_manager_copies=(
-                        [group.company_id] if company.manager_copies == "none" else []
-                    ),
-                )
-                for row in rows:
-                    result = expansion.expand(row)
-                    if isinstance(result, Expanded):
-                        shown.claimable += 0 if reason else 1
-                        shown.mails += len(result.addressees)
-                        shown.sample = shown.sample or row.subject
-                    else:
-                        shown.left[result.reason] += 1
+            shown.claimable = 0 if reason else len(young)
+            _expand(context, conn, observation.config, company, shown, [w.id for w in young], now)
             shown.left = +shown.left
         listed = [groups[g] for g in sorted(groups, key=lambda g: (g.company_id, g.type))]
         listed += _new_users(context, conn, observation.config, companies, routes, names)
-    return Preview(blocked, listed)
+    return Preview(blocked, [g for g in listed if only in (None, g.company_id)])
+
+
+def _expand(
+    context: Context,
+    conn: Connection,
+    config: MoodleConfig,
+    company: Company,
+    shown: GroupPreview,
+    ids: Sequence[int],
+    now: int,
+) -> None:
+    """Count the mails that these rows make, and take off those that cannot be claimed."""
+    settings, tables = context.settings, context.tables
+    for start in range(0, len(ids), PAGE):
+        rows = mail_queue.read_waiting(conn, tables, ids[start : start + PAGE], now, lock=False)
+        expansion = Expansion(
+            conn,
+            tables,
+            config,
+            rows,
+            dataroot=settings.dataroot,
+            max_body_size=settings.max_body_size,
+            without_manager_copies=[shown.company_id] if company.manager_copies == "none" else [],
+        )
+        refused = 0
+        for row in rows:
+            result = expansion.expand(row)
+            if isinstance(result, Expanded):
+                shown.mails += len(result.addressees)
+                shown.sample = shown.sample or row.subject
+            else:
+                refused += 1
+                shown.left[result.reason] += 1
+        gone = len(ids[start : start + PAGE]) - len(rows)  # sent by Moodle meanwhile
+        shown.claimable -= (refused + gone) if shown.claimable else 0
 
 
 def _new_users(

@@ -21,13 +21,14 @@ class Poller(Source, Protocol):
     """A source that the leader polls, by itself and alone.
 
     task: the scheduled task of Moodle that sends this source's mail where we do not, and whose
-    cron lock guards every claim; '' if Moodle has none. stopping: set from another thread: claim
-    nothing more. settled: whether the whole source was looked at and nothing of it is left to
-    claim now.
+    cron lock guards every claim; '' if Moodle has none. stopping, hurried: set from another
+    thread: claim nothing more, or nothing more in this cycle. settled: whether the whole source
+    was looked at and nothing of it is left to claim now.
     """
 
     task: str
     stopping: bool
+    hurried: bool
     settled: bool
 
     def poll(

@@ -71,6 +71,7 @@ class Campaigns:
         self._left: Counter[tuple[str, int]] = Counter()
         self._counted: tuple[float, Mapping[int, str]] = (0.0, {})
         self.stopping = False
+        self.hurried = False
         self.settled = False
 
     def poll(
@@ -153,7 +154,7 @@ class Campaigns:
             return True
         number = 1
         while number and not self.stopping:
-            if time.monotonic() > until:
+            if self.hurried or time.monotonic() > until:
                 return False
             with (
                 self._metrics.claim_seconds.time(),

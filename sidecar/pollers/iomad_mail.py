@@ -70,7 +70,7 @@ class IomadMail(QueuePoller):
         started = time.monotonic()
         with self._lock.session(conn):
             for group, chunk in chunks:
-                if self.stopping:
+                if self.stopping or self.hurried:
                     return
                 if time.monotonic() - started > DRAIN_SECONDS:
                     self._free_until = time.monotonic() + FREE_SECONDS

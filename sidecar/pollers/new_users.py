@@ -119,7 +119,7 @@ class NewUsers(QueuePoller):
             ahead = sum(len(ids) for _, ids in chunks[number : number + 2])
             self._mint.order(recipe, ahead)
             self._mint.gather(len(chunk))
-            if self.stopping:
+            if self.stopping or self.hurried:
                 return
             with self._lock.session(conn):
                 self._chunk_or_rows(conn, group, chunk, config, companies)

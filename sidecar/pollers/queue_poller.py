@@ -55,6 +55,7 @@ class QueuePoller(ABC):
     ) -> None:
         self.peek = peek
         self.stopping = False
+        self.hurried = False
         self.settled = False
         self._database = database
         self._claim = claim
@@ -168,7 +169,7 @@ class QueuePoller(ABC):
         companies: Companies,
         claimed: Callable[[], None],
     ) -> None:
-        """Take the lock and claim, unless ``stopping``; raises LockBusyError."""
+        """Take the lock and claim, unless ``stopping`` or ``hurried``; raises LockBusyError."""
 
     def _chunk_or_rows(
         self,

@@ -5,24 +5,29 @@ The command line runs the same actions itself when no leader is alive.
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 from sidecar import jobs
 from sidecar.errors import SidecarError
 from sidecar.lifecycle import Recipient
 from sidecar.moodle.encryption import Vault
+from sidecar.pollers.address_requests import address_actions
 from sidecar.pollers.base import Poller
 from sidecar.pollers.campaign_requests import campaign_actions
 from sidecar.recall import Recall
 from sidecar.store import asks, companies, pauses, requests
-from sidecar.store.companies import Companies
-from sidecar.store.database import Database
-from sidecar.store.jobs import unfinished_jobs
+from sidecar.store.companies import Companies, Company
+from sidecar.store.database import Database, Transaction
+from sidecar.store.jobs import JobRow, job_of_recipient, unfinished_jobs
 from sidecar.store.site import update_state
 
 log = logging.getLogger(__name__)
 
 Params = Mapping[str, object]
 Answer = dict[str, object]
+
+TestMail = Callable[[Transaction, Company, int], int]
+"""Captures a test mail of a company to a user; returns its job's id."""
 
 
 class Actions:
@@ -37,6 +42,7 @@ class Actions:
         read_companies: Callable[[], Companies],
         batch_size: int,
         vault: Vault,
+        capture_test_mail: TestMail,
     ) -> None:
         self._database = database
         self._token = token
@@ -44,16 +50,20 @@ class Actions:
         self._recall = recall
         self._read_companies = read_companies
         self._batch_size = batch_size
+        self._capture_test_mail = capture_test_mail
         self._by_name: dict[str, Callable[[Params], Answer]] = {
             "cancel": self._cancel,
             "release": self._release,
             "resolve": self._resolve,
             "retry": self._retry,
+            "resend": self._resend,
+            "test_mail": self._test_mail,
             "company_set": self._company_set,
             "backlog_take": self._backlog_take,
             "drain": self._drain,
             "pause": self._pause,
             "resume": self._resume,
+            **address_actions(database, token, self._job),
             **campaign_actions(database, token, vault, self._cancel),
         }
 
@@ -94,15 +104,38 @@ class Actions:
         states = {Recipient.FAILED}
         if params.get("permanent"):
             states.add(Recipient.PERMANENTLY_FAILED)
-        job_id = _number(params, "job")
+        return self._repeat(_number(params, "job"), states)
+
+    def _resend(self, params: Params) -> Answer:
+        """One mail that failed, whether for good or not, once more."""
+        recipient_id = _number(params, "recipient")
+        with self._database.read() as conn:
+            job_id = job_of_recipient(conn, self._database, recipient_id)
+        if job_id is None:
+            raise SidecarError(f"there is no recipient {recipient_id}")
+        states = {Recipient.FAILED, Recipient.PERMANENTLY_FAILED}
+        return self._repeat(job_id, states, recipient_id)
+
+    def _repeat(
+        self, job_id: int, states: Collection[Recipient], only: int | None = None
+    ) -> Answer:
         companies = self._read_companies()
         with self._database.write(self._token) as tx:
             job = jobs.require(tx.conn, self._database, job_id)
             provider = companies.get(job.company_id).provider
             child, mails = jobs.retry(
-                tx, self._database, job_id, states, provider, self._batch_size
+                tx, self._database, job_id, states, provider, self._batch_size, only
             )
         return {"job": child, "mails": mails}
+
+    def _test_mail(self, params: Params) -> Answer:
+        company = self._read_companies().get(_number(params, "company"))
+        with self._database.write(self._token) as tx:
+            return {"job": self._capture_test_mail(tx, company, _number(params, "user"))}
+
+    def _job(self, params: Params) -> JobRow:
+        with self._database.read() as conn:
+            return jobs.require(conn, self._database, _number(params, "job"))
 
     def _company_set(self, params: Params) -> Answer:
         values = params.get("values")
@@ -179,13 +212,25 @@ class Actions:
 
 
 URGENT = frozenset({"pause", "resume"})
-"""Requests that must not wait for the end of a cycle, which may claim for a minute."""
+"""Requests that must not wait even for the end of a claim."""
+
+QUESTIONS = frozenset({"observe", "test_connection"})
+"""Requests that change nothing and may take their time: answered in a thread of their own."""
+
+ASIDE = URGENT | QUESTIONS
+"""What a cycle leaves to others."""
+
+
+class Performer(Protocol):
+    """Does what is asked; raises SidecarError with the reason when it cannot be done."""
+
+    def perform(self, action: str, params: Params) -> Answer: ...
 
 
 def answer_requests(
     database: Database,
     token: str,
-    actions: Actions,
+    actions: Performer,
     *,
     only: Collection[str] | None = None,
     leave: Collection[str] = (),

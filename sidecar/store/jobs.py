@@ -141,6 +141,22 @@ def troubled_recipients(
     return found
 
 
+def refused_addresses(conn: Connection, database: Database, job_id: int) -> list[tuple[str, str]]:
+    """(address, error_code) of a job's mails that were refused for good."""
+    r = database.tables.recipients
+    query = select(r.c.email, r.c.error_code).where(
+        r.c.job_id == job_id, r.c.status == Recipient.PERMANENTLY_FAILED.value
+    )
+    return [(row.email, row.error_code) for row in conn.execute(query)]
+
+
+def job_of_recipient(conn: Connection, database: Database, recipient_id: int) -> int | None:
+    """The job that a mail belongs to."""
+    r = database.tables.recipients
+    found: int | None = conn.scalar(select(r.c.job_id).where(r.c.id == recipient_id))
+    return found
+
+
 def recipient_states(conn: Connection, database: Database, job_id: int) -> dict[str, int]:
     """A job's mails by state."""
     r = database.tables.recipients

@@ -1,7 +1,7 @@
 """Queries on what pages and commands ask of the leader, and its answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,14 @@ def new_requests(database: Database) -> list[Request]:
             select(table).where(table.c.status == "new").order_by(table.c.id).limit(50)
         ).all()
     return [_request(row) for row in rows]
+
+
+def waits(database: Database, leave: Collection[str]) -> bool:
+    """Whether a request waits whose action is not among ``leave``."""
+    table = database.tables.requests
+    query = select(table.c.id).where(table.c.status == "new", table.c.action.not_in(list(leave)))
+    with database.read() as conn:
+        return conn.execute(query.limit(1)).first() is not None
 
 
 def answer(

@@ -43,9 +43,15 @@ _DID_NOT_ARRIVE = (
 
 
 def failed_mails(
-    tx: Transaction, database: Database, job_id: int, states: Collection[Recipient]
+    tx: Transaction,
+    database: Database,
+    job_id: int,
+    states: Collection[Recipient],
+    only: int | None = None,
 ) -> list[FailedMail]:
     """The mails of a job in one of ``states`` that nobody repeats at the moment, locked.
+
+    only: the id of the one recipient that is meant.
 
     Not those of which another generation arrived, or may have: that is never asked again blindly.
     """
@@ -66,6 +72,8 @@ def failed_mails(
         .order_by(r.c.batch_id, r.c.id)
         .with_for_update()
     )
+    if only is not None:
+        query = query.where(r.c.id == only)
     return [
         FailedMail(
             root=row.retry_of or row.id,

@@ -1,6 +1,6 @@
-"""The new-users poller without a daemon around it."""
+"""Pollers without a daemon around them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,14 +12,23 @@ from sidecar.store.companies import Companies, Company
 
 @contextmanager
 def new_users_poller(config: Path) -> Iterator[tuple[Context, Poller]]:
+    """Core's new users."""
+    with poller_of(config, "new_users") as found:
+        yield found
+
+
+@contextmanager
+def poller_of(config: Path, name: str) -> Iterator[tuple[Context, Poller]]:
     """The poller of a configured site, leading it."""
     context = Context(load(config, {}))
     assert context.lease.acquire()
-    yield context, context.pollers(context.identify().site_uid)["new_users"]
+    yield context, context.pollers(context.identify().site_uid)[name]
     context.close()
 
 
-def claim(context: Context, poller: Poller) -> None:
-    """One poll that claims whatever waits without a company; nothing is sent."""
-    companies = Companies({0: Company(0, enabled=True)}, Company(0))
-    poller.poll(context.observe().config, companies, lambda _: "", lambda: None)
+def claim(
+    context: Context, poller: Poller, company: int = 0, claimed: Callable[[], None] = lambda: None
+) -> None:
+    """One poll that claims whatever waits of a company; nothing is sent."""
+    companies = Companies({company: Company(company, enabled=True)}, Company(0))
+    poller.poll(context.observe().config, companies, lambda _: "", claimed)
