@@ -59,6 +59,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
+    ctx.call_on_close(ctx.obj.close)
 
 
 for command in (

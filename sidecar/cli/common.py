@@ -48,6 +48,11 @@ class App:
         """The site."""
         return Context(self.settings)
 
+    def close(self) -> None:
+        """Let go of the database, if it was needed."""
+        if "context" in self.__dict__:
+            self.context.close()
+
     def configuration_files(self) -> list[Path]:
         """The files that say how the sidecar works: our TOML, and Moodle's config.php."""
         files = [self._config or DEFAULT_FILE]

@@ -39,6 +39,9 @@ EXPIRE_SECONDS = 3600.0
 
 EXPIRE_PAGE = 500
 
+AHEAD = 4
+"""Chunks whose passwords are made or in the making when one is claimed: no core waits for it."""
+
 TELL_SECONDS = 600.0
 """How often a reason that stands is logged again."""
 
@@ -116,7 +119,7 @@ class NewUsers(QueuePoller):
         if recipe is None:
             return
         for number, (group, chunk) in enumerate(chunks):
-            ahead = sum(len(ids) for _, ids in chunks[number : number + 2])
+            ahead = sum(len(ids) for _, ids in chunks[number : number + AHEAD])
             self._mint.order(recipe, ahead)
             self._mint.gather(len(chunk))
             if self.stopping or self.hurried:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from sidecar.demo.sink import Sink
 from sidecar.demo.site import Site
-from tests.support.processes import Sidecar, run_sidecar
+from tests.support.processes import Sidecar, call_sidecar, run_sidecar
 
 COMPANY = 1
 
@@ -29,8 +29,11 @@ class World:
     tmp: Path
 
     def command(self, *arguments: str, ok: bool = True, timeout: float = 60) -> str:
-        """Run a command of the sidecar; its standard output."""
-        done = run_sidecar(self.config, *arguments, timeout=timeout)
+        """Run a command of the sidecar; its standard output. Daemons are processes of their own."""
+        if arguments[0] in {"run", "once", "drain"}:
+            done = run_sidecar(self.config, *arguments, timeout=timeout)
+        else:
+            done = call_sidecar(self.config, *arguments)
         if ok:
             assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         return done.stdout

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from click.testing import CliRunner
+
+from sidecar.cli import cli
 from tests.support.wait import wait_for
 
 
@@ -39,6 +42,14 @@ def run_sidecar(
         input=input,
         env=clean_environment() | dict(env or {}),
     )
+
+
+def call_sidecar(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same for a command that starts no daemon, without the second that a process takes."""
+    done = CliRunner().invoke(cli, ["--config", str(config), *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 class Sidecar:
