@@ -34,7 +34,7 @@ class Questions:
         if action == "observe":
             return self._observe(company_id)
         if action == "test_connection":
-            steps = list(self._try(company_id))
+            steps = self.connection(company_id)
             return {"ok": all(step.ok for step in steps), "steps": [asdict(s) for s in steps]}
         raise SidecarError(f"unknown request: {action}")
 
@@ -42,8 +42,11 @@ class Questions:
         found = preview(self._context, company_id)
         return found.as_dict()
 
-    def _try(self, company_id: int) -> Iterator[Step]:
+    def connection(self, company_id: int) -> list[Step]:
         """From the settings to the provider; ends with the first step that fails."""
+        return list(self._try(company_id))
+
+    def _try(self, company_id: int) -> Iterator[Step]:
         context = self._context
         observation = context.observe()
         for reason in observation.blocked:

@@ -7,7 +7,19 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import campaign, change, check, find, hold, logs, schema, show, suppress, work
+from sidecar.cli import (
+    campaign,
+    change,
+    check,
+    find,
+    hold,
+    logs,
+    schema,
+    show,
+    suppress,
+    trial,
+    work,
+)
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -54,7 +66,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     \b
     Look:    check, once --dry-run, jobs, job, find, company list, campaign list, suppress list
     Run:     run, once, drain
-    Decide:  company set, enable, disable, backlog take, adopt
+    Decide:  company set, company test, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
@@ -69,6 +81,7 @@ for command in (
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)
+change.company.add_command(trial.company_test)
 
 
 def main() -> None:

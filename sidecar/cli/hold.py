@@ -6,15 +6,32 @@ import click
 
 from sidecar.cli.common import App, pass_app
 
+EVERYTHING = click.option("--all", "everything", is_flag=True, help="The same as `all`.")
 
-@click.group()
-def pause() -> None:
+
+@click.group(invoke_without_command=True)
+@EVERYTHING
+@click.pass_context
+def pause(ctx: click.Context, everything: bool) -> None:
     """Hold mail: it is taken over, and waits. Survives restarts."""
+    _group(ctx, everything)
 
 
-@click.group()
-def resume() -> None:
+@click.group(invoke_without_command=True)
+@EVERYTHING
+@click.pass_context
+def resume(ctx: click.Context, everything: bool) -> None:
     """Let held mail go on."""
+    _group(ctx, everything)
+
+
+def _group(ctx: click.Context, everything: bool) -> None:
+    if everything and ctx.invoked_subcommand:
+        raise click.UsageError(f"--all, or {ctx.invoked_subcommand}: not both")
+    if everything and isinstance(ctx.command, click.Group):
+        ctx.invoke(ctx.command.commands["all"])
+    elif not ctx.invoked_subcommand:
+        raise click.UsageError("say what: all, company ID or job ID")
 
 
 def _pause(app: App, what: str, number: int | None = None) -> None:

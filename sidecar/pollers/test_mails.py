@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from sidecar.errors import AddressError, SidecarError
-from sidecar.grouping import Group
+from sidecar.grouping import TYPE_LABELS, Group
 from sidecar.jobs import Dropped, Prepared, label_of
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Address, Content, Mail, capture_hash, mail_key
@@ -83,7 +83,12 @@ def capture_test_mail(
         email_hash=captured,
         mail_key=key,
         message_id=f"{key[:40]}@{urlsplit(settings.wwwroot).hostname or 'localhost'}",
-        data={"firstname": user.firstname, "lastname": user.lastname, "username": user.username},
+        data={
+            "firstname": user.firstname,
+            "lastname": user.lastname,
+            "username": user.username,
+            "subject": TYPE_LABELS[JOB_TYPE],
+        },
     )
     batch_id = capture.insert_batch(
         tx,

@@ -103,3 +103,23 @@ def test_bounced_addresses_are_removed_and_one_mail_is_sent_again(world: World) 
         status, _ = answered(world, ask(world, "resend", recipient=mail))
         assert status == "failed"
         assert sidecar.stop() == 0
+
+
+def test_the_command_line_tries_a_company_too(world: World) -> None:
+    user = world.site.add_user(1)
+    shown = world.command("company", "test", "1", "--mail-to", user.username)
+    assert "no daemon is running" in shown
+    with world.start() as sidecar:
+        wait_for(lambda: world.states() == {"sent": 1}, 20, "the daemon sends it")
+        shown = world.command("company", "test", "1", "--mail-to", str(user.id))
+        assert [line.split()[:2] for line in shown.splitlines()] == [
+            ["ok", "settings"],
+            ["ok", "provider"],
+            ["ok", "mail"],
+        ]
+        world.command("pause", "--all")
+        assert "everything" in world.command("resume", "--all")
+        assert sidecar.stop() == 0
+    assert world.rcpts()[user.email] == 2
+    world.command("company", "set", "1", "--provider", "aws")
+    assert "FAIL  settings" in world.command("company", "test", "1", ok=False)
