@@ -1,0 +1,75 @@
+"""Moodle's and IOMAD's own pages, used as an admin uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import Browser, Page
+
+from .stage import PASSWORD, Stage
+
+
+def login(browser: Browser, stage: Stage, username: str, password: str = PASSWORD) -> Page:
+    """A window of its own, logged in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{stage.url}/login/index.php")
+    page.fill("#username", username)
+    page.fill("#password", password)
+    page.click("#loginbtn")
+    page.wait_for_load_state()
+    return page
+
+
+def go(page: Page, stage: Stage, path: str, **query: object) -> None:
+    """Open a page of the site."""
+    page.goto(f"{stage.url}{path}" + (f"?{urlencode(query)}" if query else ""))
+
+
+def choose_file(page: Page, file: Path) -> None:
+    """Give a file to the file picker of a Moodle form."""
+    page.click(".filepicker-container ~ .fp-btn-choose, .fp-btn-choose")
+    page.click(".fp-repo:has-text('Upload a file')")
+    page.set_input_files(".fp-upload-form input[type=file]", str(file))
+    page.click(".fp-upload-btn")
+    page.wait_for_selector(f".filepicker-filename:has-text('{file.name}')")
+
+
+def upload_to_company(page: Page, stage: Stage, file: Path) -> None:
+    """IOMAD's own upload of users, as the company's manager."""
+    go(page, stage, "/blocks/iomad_company_admin/uploaduser.php")
+    choose_file(page, file)
+    page.click("[name=submitbutton]")
+    page.wait_for_load_state()
+    page.click("[name=submitbutton]")
+    page.wait_for_load_state("load", timeout=300_000)
+
+
+def allocate_licences(page: Page, stage: Stage, licence: int, count: int) -> None:
+    """IOMAD's own allocation of a licence to the first so many people of a company."""
+    path = "/blocks/iomad_company_admin/company_license_users_form.php"
+    left = count
+    while left:
+        go(page, stage, path, licenseid=licence)
+        options = page.locator("#potentialcourseusers option:not([disabled])")
+        people = [
+            str(options.nth(number).get_attribute("value"))
+            for number in range(min(left, options.count()))
+        ]
+        page.select_option("#potentialcourseusers", people)
+        page.click("#add")
+        page.wait_for_load_state("load", timeout=300_000)
+        left -= len(people)
+
+
+def upload_to_site(page: Page, stage: Stage, file: Path) -> None:
+    """Core's own upload of users, as the admin: with passwords that core's task would mail."""
+    go(page, stage, "/admin/tool/uploaduser/index.php")
+    choose_file(page, file)
+    page.click("[name=submitbutton]")
+    page.wait_for_load_state()
+    page.select_option("[name=uupasswordnew]", "1")
+    page.click("[name=submitbutton]")
+    page.wait_for_load_state("load", timeout=300_000)
