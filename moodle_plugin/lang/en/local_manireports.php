@@ -26,6 +26,11 @@ defined('MOODLE_INTERNAL') || die();
 
 $string['cloudjobs'] = 'Cloud jobs';
 $string['cloudnocompany'] = 'No company';
+$string['cloudqueued'] = '{$a} emails queued for cloud delivery.';
+$string['cloudqueuedforcron'] = '{$a} emails queued. Moodle\'s cron will send them.';
+$string['cloudqueuedjob'] = 'See the job';
+$string['cloudqueuedjobs'] = 'See the cloud jobs';
+$string['eventreengagementcampaigntriggered'] = 'Reminder emails queued';
 $string['manireports:configurecloud'] = 'Change how bulk mail of a company is sent';
 $string['manireports:managecloudjobs'] = 'Retry, cancel and hand back bulk mail';
 $string['manireports:sendcampaign'] = 'Send reminder emails';
