@@ -38,3 +38,20 @@ function local_manireports_status_checks(): array {
         new \local_manireports\check\cloud_takenover(),
     ];
 }
+
+/**
+ * A page begins: Moodle 4.3 calls this, later ones the hooks in db/hooks.php instead.
+ */
+function local_manireports_before_http_headers(): void {
+    \local_manireports\cloud\notice::show();
+}
+
+/**
+ * A page ends: Moodle 4.3 calls this, later ones the hooks in db/hooks.php instead.
+ *
+ * @return string nothing to add to it
+ */
+function local_manireports_before_footer(): string {
+    \local_manireports\cloud\notice::show();
+    return '';
+}

@@ -73,17 +73,23 @@ class Claiming(Protocol):
         ids: Sequence[int],
         config: MoodleConfig,
         company: Company,
+        created_by: int = 0,
     ) -> Claimed:
-        """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too."""
+        """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too.
+
+        created_by: the user who queued them, for a new job.
+        """
 
 
 class Peeking(Protocol):
     """What waits in a source, by id.
 
-    walked: whether the whole source was looked at since ``look_again``.
+    walked: whether the whole source was looked at since ``look_again``. looked: when the last
+    look began that saw all that was new, monotonic seconds.
     """
 
     waiting: dict[int, Waiting]
+    looked: float
 
     @property
     def walked(self) -> bool: ...

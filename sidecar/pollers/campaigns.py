@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from sidecar.errors import EncryptionError
+from sidecar.grouping import Group
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig, RecentConfig
 from sidecar.moodle.encryption import Vault
 from sidecar.moodle.tables import MoodleTables
+from sidecar.operations import Operations
 from sidecar.pollers.base import Gate
 from sidecar.pollers.campaign_claim import CampaignClaim
 from sidecar.pollers.campaign_prepare import CampaignPreparation
@@ -23,6 +25,7 @@ from sidecar.store import campaign_jobs, campaigns, capture
 from sidecar.store.campaigns import Campaign, Status
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database
+from sidecar.store.operations import read_operations
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 from sidecar.suppressing import CAMPAIGNS
@@ -83,6 +86,8 @@ class Campaigns:
     ) -> float | None:
         """``Poller.poll``."""
         with self._database.read() as conn:
+            # Before the look: the rows of an operation that is over by now are seen by it.
+            operations = read_operations(conn, self._database, self._settings.quiet_period)
             found = campaigns.active(conn, self._database)
             jobs = capture.open_jobs(conn, self._database, self.name)
             now = self._database.now(conn)
@@ -106,7 +111,7 @@ class Campaigns:
             if reason:
                 left[campaign.id] = reason
         self._hold(held)
-        self._end(found, open_jobs, now)
+        self._end(found, open_jobs, operations, now)
         self._show_left({campaign.id: campaign for campaign, _ in found}, left)
         self.settled = not moments or min(moments) > time.monotonic()
         return min(moments, default=None)
@@ -182,14 +187,28 @@ class Campaigns:
         self,
         found: Sequence[tuple[Campaign, bool]],
         open_jobs: Mapping[int, capture.OpenJob],
+        operations: Operations,
         now: int,
     ) -> None:
-        """Close the jobs of campaigns of which no row waits; if its job has ended, it is done."""
-        running = {c.job_id: c.id for c, waits in found if c.status == Status.RUNNING and not waits}
+        """Close the jobs of campaigns of which no row waits; if its job has ended, it is done.
+
+        A job is closed at once if whoever sent the campaign has said that these were all its rows.
+        """
+        still = [c for c, waits in found if c.status == Status.RUNNING and not waits]
+        running = {campaign.job_id: campaign.id for campaign in still}
         quiet = [
             job.id
-            for job in open_jobs.values()
-            if job.id in running and now - job.last_joined > self._settings.quiet_period
+            for campaign in still
+            if (job := open_jobs.get(campaign.job_id or 0))
+            and (
+                now - job.last_joined > self._settings.quiet_period
+                or operations.queued(
+                    Group(job.type, job.company_id),
+                    campaign.created_by,
+                    job.rows,
+                    campaign.created_at,
+                )
+            )
         ]
         closed = [running[job_id] for job_id in running.keys() - open_jobs.keys()]
         if not quiet and not closed:

@@ -43,6 +43,7 @@ class Claim:
         ids: Sequence[int],
         config: MoodleConfig,
         company: Company,
+        created_by: int = 0,
     ) -> Claimed:
         """Claim those of the rows that can be claimed; raises LockBusyError if cron sends too."""
         result = Claimed()
@@ -75,7 +76,7 @@ class Claim:
                 result.left[row.id] = found
         if ripe:
             name = expansion.company_name(group.company_id)
-            result.rows = self._store(tx, group, ripe, company.provider, name)
+            result.rows = self._store(tx, group, ripe, company.provider, name, created_by)
         return result
 
     def _store(
@@ -85,6 +86,7 @@ class Claim:
         ripe: Sequence[Expanded],
         provider: str,
         company_name: str,
+        created_by: int,
     ) -> list[int]:
         """Mark rows and capture them, within the job's size; returns the ids of those taken."""
         jobs = capture.open_jobs(tx.conn, self._database, SOURCE)
@@ -106,6 +108,7 @@ class Claim:
                 batch_size=self._settings.batch_size,
                 stamp=stamp,
                 rows=[self._captured(expanded) for expanded in taken],
+                created_by=created_by,
             )
         elif job:
             job_id = job.id

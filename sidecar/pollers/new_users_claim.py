@@ -66,6 +66,7 @@ class NewUsersClaim:
         ids: Sequence[int],
         config: MoodleConfig,
         company: Company,
+        created_by: int = 0,
     ) -> Claimed:
         """``Claiming.claim``; raises EncryptionError if the site has no key."""
         result = Claimed()
@@ -90,6 +91,7 @@ class NewUsersClaim:
                 batch_size=self._settings.batch_size,
                 stamp=tx.now,
                 rows=self._captured(users, taken),
+                created_by=created_by,
             )
         elif job:
             job_id = job.id

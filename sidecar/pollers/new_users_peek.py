@@ -1,5 +1,6 @@
 """The users who wait for a password from Moodle's task."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
 
@@ -28,6 +29,7 @@ class NewUsersPeek:
     def __init__(self, tables: MoodleTables, clock: Callable[[], float] = time.monotonic) -> None:
         self.waiting: dict[int, Waiting] = {}
         self.walked = False
+        self.looked = -math.inf
         self._tables = tables
         self._clock = clock
         self._first_seen: dict[int, float] = {}
@@ -56,6 +58,8 @@ class NewUsersPeek:
             if each.id not in self._refused and wanted(company := company_of.get(each.user_id, 0))
         }
         self.walked = True
+        if len(found) < MAX_WAITING:
+            self.looked = started
         self._not_before = started + (self._clock() - started) / LOOK_SHARE
 
     def look_again(self) -> None:

@@ -1,5 +1,6 @@
 """What waits in IOMAD's queue: read from above the watermark, and by a slow walk below it."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -33,6 +34,7 @@ class Peek:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waiting: dict[int, Waiting] = {}
+        self.looked = -math.inf
         self._tables = tables
         self._job_types = job_types
         self._clock = clock
@@ -52,6 +54,8 @@ class Peek:
         self._above(conn, self._mark, wanted, now)
         self._late(conn, self._mark, wanted, now)
         self._walk(conn, wanted, now)
+        if len(self.waiting) < MAX_WAITING:
+            self.looked = now
         if now - self._verified >= VERIFY_EVERY:
             self.verify(conn, list(self.waiting))
             self._verified = now

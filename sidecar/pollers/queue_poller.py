@@ -15,12 +15,14 @@ from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.locks import TaskLock
+from sidecar.operations import Operations
 from sidecar.pollers.base import Claimed, Claiming, Gate, Peeking
 from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database, translated
 from sidecar.store.engines import reason_of
+from sidecar.store.operations import read_operations
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 
@@ -74,6 +76,7 @@ class QueuePoller(ABC):
         self._claiming: frozenset[int] = frozenset()
         self._free_until = 0.0
         self._old_until: dict[int, int] = {}
+        self._operations = Operations()
 
     @abstractmethod
     def newest(self, conn: Connection) -> int:
@@ -97,7 +100,10 @@ class QueuePoller(ABC):
         if claiming - self._claiming:
             self.peek.look_again()
         self._claiming = claiming
+        noted_at = time.monotonic()
         with self._database.read() as conn:
+            # Before the look: what an operation has queued that is over by now is seen by it.
+            self._operations = read_operations(conn, self._database, self._settings.quiet_period)
             self.peek.look(conn, claiming.__contains__)
             jobs = capture.open_jobs(conn, self._database, self.name)
             now = self._database.now(conn)
@@ -109,7 +115,8 @@ class QueuePoller(ABC):
             plan = self._plan(companies, gate, jobs, now)
         if plan.claims and time.monotonic() >= self._free_until:
             self._drain(plan, config, companies, claimed)
-        self._close_quiet(jobs, now)
+        seen_all = self.peek.walked and self.peek.looked >= noted_at
+        self._close_done(jobs, now, companies if seen_all else None)
         self._show_left(plan)
         self.settled = self.peek.walked and not plan.claims
         return plan.next_at
@@ -205,7 +212,8 @@ class QueuePoller(ABC):
         with self._metrics.claim_seconds.time(), conn.begin():
             tx = self._database.enter(conn, self._lease.token)
             with self._lock.transaction(conn):
-                claimed = self._claim.claim(tx, group, ids, config, company)
+                by = self._operations.who(group, company.bulk_threshold)
+                claimed = self._claim.claim(tx, group, ids, config, company, by)
         self.peek.forget(claimed.gone)
         self.peek.forget(claimed.rows)
         self._leave(group, claimed)
@@ -224,15 +232,25 @@ class QueuePoller(ABC):
             self._left[left.reason, group.company_id] += 1
             log.info("row %d stays with Moodle: %s", row_id, left.reason.replace("_", " "))
 
-    def _close_quiet(self, jobs: Collection[capture.OpenJob], now: int) -> None:
+    def _close_done(
+        self, jobs: Collection[capture.OpenJob], now: int, companies: Companies | None
+    ) -> None:
+        """Close the jobs that nothing has joined for a while, or whose operation is over.
+
+        companies: None if not all is seen that operations have queued which are over.
+        """
         busy = {mail.group for mail in self.peek.waiting.values()}
-        quiet = [
-            job.id
-            for job in jobs
-            if now - job.last_joined > self._settings.quiet_period
-            and Group(job.type, job.company_id) not in busy
-        ]
-        self._close(quiet)
+
+        def done(job: capture.OpenJob, group: Group) -> bool:
+            if now - job.last_joined > self._settings.quiet_period:
+                return True
+            if companies is None:
+                return False
+            threshold = companies.get(job.company_id).bulk_threshold
+            return self._operations.ended(group, job.opened, threshold)
+
+        grouped = [(job, Group(job.type, job.company_id)) for job in jobs]
+        self._close([job.id for job, group in grouped if group not in busy and done(job, group)])
 
     def release_old(self, company_id: int, up_to: int) -> None:
         """``Poller.release_old``."""

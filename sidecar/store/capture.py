@@ -14,7 +14,10 @@ from sidecar.store.database import Database, Transaction, new_id
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job that mail may still join. rows: queue rows in it; last_joined: Unix seconds."""
+    """A job that mail may still join.
+
+    rows: queue rows in it; last_joined, opened: Unix seconds.
+    """
 
     id: int
     source: str
@@ -23,6 +26,7 @@ class OpenJob:
     rows: int
     last_joined: int
     batches: int
+    opened: int
 
 
 class NewRecipient(NamedTuple):
@@ -63,6 +67,7 @@ def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob
             (jobs.c.email_count - jobs.c.copy_count).label("rows"),
             func.coalesce(func.max(batches.c.created_at), jobs.c.created_at).label("last_joined"),
             func.count(batches.c.id).label("batches"),
+            jobs.c.created_at,
         )
         .select_from(jobs.outerjoin(batches, batches.c.job_id == jobs.c.id))
         .where(jobs.c.closed_at.is_(None), jobs.c.source == source)
@@ -76,7 +81,16 @@ def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob
         )
     )
     return [
-        OpenJob(r.id, source, r.type, r.company_id, int(r.rows), int(r.last_joined), r.batches)
+        OpenJob(
+            id=r.id,
+            source=source,
+            type=r.type,
+            company_id=r.company_id,
+            rows=int(r.rows),
+            last_joined=int(r.last_joined),
+            batches=r.batches,
+            opened=r.created_at,
+        )
         for r in conn.execute(query)
     ]
 
