@@ -1,4 +1,4 @@
-"""A running site with the plugin: real Moodle, real MariaDB, PHP's web server, a sink for its mail."""
+"""A running site with the plugin: real Moodle, MariaDB, PHP's web server, a sink for its mail."""
 
 from __future__ import annotations
 
