@@ -1,8 +1,10 @@
-"""Plays the plugin's callback page: checks the signature, stores the raw body, answers 202.
+"""Plays the plugin's callback page where there is no PHP: checks the signature, stores the raw
+body, answers 202.
 
-The answers are those of DESIGN §6; the page itself comes with the plugin.
+The answers are those of moodle_plugin/ui/ajax/cloud_callback.php; one suite of tests is for both.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -17,6 +19,8 @@ from sidecar.store.inbox import Delivery
 PATH = "/local/manireports/ui/ajax/cloud_callback.php"
 CLOCK_SECONDS = 300
 """How far a report's time may be off."""
+
+_TIMESTAMP = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 
 Refuse = Callable[[Delivery], HTTPStatus | None]
 
@@ -63,18 +67,22 @@ class CallbackPage:
             return HTTPStatus.NOT_FOUND
         if len(body) > MAX_RESULT_BYTES:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        try:
-            payload = body.decode()
-            result = parse_result(payload)
-            signed_at = int(headers.get("x-manireports-timestamp") or "")
-        except (MessageError, ValueError):
+        if not _TIMESTAMP.fullmatch(headers.get("x-manireports-timestamp") or ""):
             return HTTPStatus.BAD_REQUEST
+        return self._take(headers, body.decode(errors="replace"))
+
+    def _take(self, headers: Mapping[str, str], payload: str) -> HTTPStatus:
         key = headers.get("x-manireports-key") or ""
         signature = headers.get("x-manireports-signature") or ""
         secret = self._secrets().get(key, "")
+        signed_at = int(headers["x-manireports-timestamp"])
         fresh = abs(time.time() - signed_at) <= CLOCK_SECONDS
         if not fresh or not is_signed(RESULT, signed_at, payload, signature, [secret]):
             return HTTPStatus.UNAUTHORIZED
+        try:
+            result = parse_result(payload)
+        except MessageError:
+            return HTTPStatus.BAD_REQUEST
         delivery = Delivery(result.delivery_id, key, signed_at, payload, signature)
         if refusal := self.refuse(delivery):
             return refusal

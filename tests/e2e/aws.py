@@ -1,11 +1,13 @@
 """A site whose company goes the AWS way: moto's SQS, DynamoDB and SES, and the real worker."""
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 
 import boto3
 
@@ -15,6 +17,7 @@ from sidecar.store.database import Database
 from sidecar.store.inbox import Delivery
 from sidecar.store.site import read_site
 from tests.e2e.world import World
+from tests.support.php_site import PhpSite
 from tests.support.processes import run_sidecar
 
 
@@ -60,13 +63,17 @@ class AwsWorld:
             page.close()
 
     @contextmanager
-    def worker(self, refuse: Refuse = accept, repeats: int = 0) -> Iterator[CallbackPage]:
-        """The worker and the callback page at work."""
+    def worker(self, refuse: Refuse = accept, repeats: int = 0) -> Iterator[None]:
+        """The worker and the callback page at work: the plugin's own, unless it is to refuse."""
         with (
-            self.page(refuse) as page,
+            self._plugin_page() if refuse is accept else self.page(refuse) as page,
             self.cloud.worker(self.site_uid, self.pairs, page.url, repeats=repeats),
         ):
-            yield page
+            yield
+
+    def _plugin_page(self) -> PhpSite:
+        folder = Path(tempfile.mkdtemp(dir=self.world.tmp))
+        return PhpSite(folder, self.world.url, self.world.tmp / "moodledata")
 
     @property
     def site_uid(self) -> str:

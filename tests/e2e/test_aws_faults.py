@@ -156,7 +156,7 @@ def test_an_older_dump_whose_ids_recur_loses_no_mail(aws: AwsWorld, mariadb: Mar
     mariadb.clone_database("aws_dump", name)
     second = world.site.add_users(1, 20)
     world.site.queue("user_create", 1, second)
-    with aws.worker() as page:
+    with aws.page() as page, aws.cloud.worker(aws.site_uid, aws.pairs, page.url):
         headers = {
             "x-manireports-key": reports[0].callback_key,
             "x-manireports-timestamp": str(reports[0].signed_at),

@@ -72,7 +72,7 @@ class result_payload {
         // Half a surrogate pair in a text for the eye costs nobody the results beside it.
         $lone = '/\\\\(?:u(?:d[89ab][0-9a-f]{2}\\\\ud[c-f][0-9a-f]{2}(*SKIP)(*FAIL)|d[89a-f][0-9a-f]{2})|.(*SKIP)(*FAIL))/is';
         $whole = preg_replace($lone, '\\ufffd', $payload);
-        $value = $whole === null ? null : json_decode($whole, false, 512, JSON_BIGINT_AS_STRING);
+        $value = $whole === null ? null : json_decode($whole);
         if (!$value instanceof \stdClass) {
             return null;
         }
