@@ -55,3 +55,15 @@ function local_manireports_before_footer(): string {
     \local_manireports\cloud\notice::show();
     return '';
 }
+
+/**
+ * Links a user's profile to their mails.
+ *
+ * @param \core_user\output\myprofile\tree $tree
+ * @param stdClass $user whose profile it is
+ * @param bool $iscurrentuser
+ * @param stdClass|null $course
+ */
+function local_manireports_myprofile_navigation(\core_user\output\myprofile\tree $tree, $user, $iscurrentuser, $course): void {
+    \local_manireports\cloud\profile::add_link($tree, $user);
+}

@@ -240,6 +240,49 @@ class recipients {
     }
 
     /**
+     * Mail to a user that still waits in Moodle's own queues, of what the current user may see.
+     *
+     * @param int $userid
+     * @return \stdClass[] subject (empty: a new password), due (Unix seconds; 0: now)
+     */
+    public static function waiting(int $userid): array {
+        global $DB;
+        $waiting = [];
+        if (access::is_iomad()) {
+            [$where, $params] = access::sql(access::VIEW, 'companyid');
+            $select = "userid = :userid AND sent IS NULL AND $where";
+            $waiting = $DB->get_records_select('email', $select, ['userid' => $userid] + $params, 'due, id', 'id, subject, due', 0, 20);
+        }
+        $new = ['userid' => $userid, 'name' => 'create_password', 'value' => '1'];
+        if (access::companies(access::VIEW) === null && $DB->record_exists('user_preferences', $new)) {
+            $waiting[] = (object)['subject' => '', 'due' => 0];
+        }
+        return array_values($waiting);
+    }
+
+    /**
+     * Why addresses get no bulk mail, of what the current user may see. Also known by their hash alone: those of deleted people.
+     *
+     * @param string[] $addresses
+     * @return \stdClass[] email, company_id, scope, reason, created_at
+     */
+    public static function suppressions(array $addresses): array {
+        global $DB;
+        $addresses = array_map([\core_text::class, 'strtolower'], $addresses);
+        $hashes = array_map(fn($address) => 'sha256:' . hash('sha256', $address), $addresses);
+        if (!$addresses) {
+            return [];
+        }
+        [$in, $params] = $DB->get_in_or_equal([...$addresses, ...$hashes], SQL_PARAMS_NAMED, 'address');
+        [$mine, $mineparams] = access::sql(access::VIEW, 's.company_id');
+        $sql = "SELECT s.id, s.email, s.company_id, s.scope, s.reason, s.created_at
+                  FROM {manireports_cloud_suppressions} s
+                 WHERE s.email $in AND ($mine OR s.company_id = 0)
+              ORDER BY s.id";
+        return $DB->get_records_sql($sql, $params + $mineparams, 0, 20);
+    }
+
+    /**
      * A condition on users: a company manager knows those of the own companies, who may see all knows everybody.
      *
      * @return array [$sql, $params]
