@@ -70,4 +70,19 @@ $functions = [
         'ajax' => true,
         'capabilities' => 'local/manireports:managecloudjobs',
     ],
+    'local_manireports_cloud_settings_answer' => [
+        'classname' => \local_manireports\external\cloud_settings_answer::class,
+        'description' => 'What the sidecar answered about the settings of a company',
+        'type' => 'read',
+        'ajax' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/manireports:configurecloud',
+    ],
+    'local_manireports_cloud_settings_ask' => [
+        'classname' => \local_manireports\external\cloud_settings_ask::class,
+        'description' => 'Asks the sidecar something about the settings of a company',
+        'type' => 'write',
+        'ajax' => true,
+        'capabilities' => 'local/manireports:configurecloud',
+    ],
 ];
