@@ -29,8 +29,7 @@ def account(result: Result) -> str:
     """A plain table, then what was dropped, changed, and what to look at."""
     facts = json.loads(result.files[MARK])
     lines = [
-        f"version {facts['version']},"
-        f" of ManiReports {facts['earlier']} and the sidecar's plugin {facts['cloud']}",
+        f"version {facts['version']}, made of {facts['earlier']} and ours {facts['cloud']}",
         "",
         f"{'':34}{'earlier':>9}{'sidecar':>9}{'merged':>9}",
     ]

@@ -77,10 +77,10 @@ def _answer(name: str, function: php.Function) -> str:
         lines = [f"{first};", f"{second};"]
     else:
         raise MergeError(f"{PATH}: both plugins define {name}()")
-    return "\n".join(
-        ["/**", " * What both halves of this plugin do here.", " */",
-         f"function {name}({' '.join(function.signature.split())}) {{", *(f"    {line}" for line in lines), "}"]
-    )  # fmt: skip
+    signature = " ".join(function.signature.split())
+    head = ["/**", " * What both halves of this plugin do here.", " */"]
+    body = [f"function {name}({signature}) {{", *(f"    {line}" for line in lines), "}"]
+    return "\n".join(head + body)
 
 
 def _hooks(earlier: Plugin, names: list[str], shared: list[str], result: Result) -> str:

@@ -43,8 +43,8 @@ FOLDERS_OF_OURS = (
 
 
 def merge(old: Path, ours: Path, after: int = 0) -> Result:
-    """The merged plugin, in memory. `after` is a version that the result has to exceed, beside those
-    of the two. MergeError, naming the file, if they cannot be put together."""
+    """The merged plugin, in memory. `after` is a version that the result has to exceed, beside
+    those of the two. MergeError, naming the file, if they cannot be put together."""
     earlier = read_plugin(old, "earlier")
     cloud = read_plugin(ours, "cloud")
     if MARK in earlier.files or "classes/cloud/access.php" in earlier.files:

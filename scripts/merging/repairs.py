@@ -90,7 +90,7 @@ STRINGS = {
     "actiontype_help": "What happens when the schedule runs.",
     "cloudauto": "Automatic",
     "cloudpreference": "How to send",
-    "cloudpreference_help": "The sidecar takes over bulk mail of companies that use it; all else goes by Moodle.",
+    "cloudpreference_help": "The sidecar takes over bulk mail; all else goes by Moodle.",
     "cloudsettings": "Delivery",
     "companyidrequired": "A company has to be chosen.",
     "configurewidget": "Configure widget",

@@ -10,7 +10,7 @@ from .tree import Plugin, Result
 
 REPLACED = {
     "ajax_job_details.php": "shows the recipients of our jobs, to those who may see them",
-    "classes/api/CloudJobManager.php": "reads our tables; queues nothing, so that callers send by Moodle",
+    "classes/api/CloudJobManager.php": "reads our tables; queues nothing: callers send by Moodle",
     "classes/output/cloud_offload_data_loader.php": "reads our tables, for those who may see them",
     "cloud_callback.php": "answers 410: workers report to ui/ajax/cloud_callback.php",
 }
@@ -24,7 +24,7 @@ STRINGS = {
     "cloudearlierdisabled": "Mail of this company is sent by Moodle's own cron.",
     "cloudearlierenabled": "The sidecar takes over bulk mail of this company and sends it by {$a}.",
     "cloudearliermore": "and {$a} more, on the page of cloud jobs",
-    "cloudearlierqueue": "Only the sidecar opens cloud jobs. Send by Moodle: it claims bulk mail by itself.",
+    "cloudearlierqueue": "Only the sidecar opens jobs. Send by Moodle: it claims bulk mail itself.",
     "cloudearliersettings": "Change how it is sent",
 }
 """English strings of the files that replace theirs."""
