@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ from sidecar.leader import Blocked, Leader, Teller
 from sidecar.lifecycle import Recipient
 from sidecar.metrics.exporter import Exporter
 from sidecar.recorder import Recorder
-from sidecar.store import results
+from sidecar.store import results, retention
 from sidecar.store.site import SiteRow
 from sidecar.watched import WatchedFiles
 
@@ -53,6 +54,12 @@ RESULTS_SECONDS = 0.5
 
 SETTLE_SECONDS = 1.0
 FACTS_SECONDS = 60.0
+TIDY_SECONDS = 15.0
+"""Pause between looks for jobs to forget, while there are any."""
+
+RESTING_SECONDS = 3_600.0
+"""The same, once there are none."""
+
 CLOCK_JUMP_SECONDS = 2.0
 
 
@@ -89,6 +96,7 @@ class Daemon:
         self._failure: SidecarError | None = None
         self._teller = Teller()
         self._cycle_at = time.monotonic()
+        self._tidy_at = 0.0
         self._recorder = Recorder(context.database, context.lease, context.metrics)
         self._routes = context.routes(context.lease.guard)
         self._scheduler = BackgroundScheduler(
@@ -109,6 +117,7 @@ class Daemon:
         self._every(RESULTS_SECONDS, self._take_results, "results")
         self._every(SETTLE_SECONDS, self._settle, "settle")
         self._every(FACTS_SECONDS, self._facts, "facts")
+        self._every(TIDY_SECONDS, self._tidy, "tidy")
         self._scheduler.start()
         log.info("started")
         try:
@@ -160,7 +169,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         self._ending = True
-        for name in ("cycle", "facts", "results"):
+        for name in ("cycle", "facts", "results", "tidy"):
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.stop_claiming()
@@ -290,19 +299,34 @@ class Daemon:
             self._recorder.touch(dirty)
             log.warning("jobs could not be brought up to date: %s", error)
 
+    def _tidy(self) -> None:
+        leader = self._leader
+        if leader is None or not self._context.lease.held() or time.monotonic() < self._tidy_at:
+            return
+        try:
+            if not leader.tidy():
+                self._tidy_at = time.monotonic() + RESTING_SECONDS
+        except SidecarError as error:
+            log.warning("old jobs are not deleted now: %s", error)
+        except Exception:
+            self._tidy_at = time.monotonic() + RESTING_SECONDS
+            log.exception("old jobs are not deleted now: a defect")
+
     def _facts(self) -> None:
         if self._leader is None:
             return
         metrics, database = self._context.metrics, self._context.database
         try:
             with database.read() as conn:
-                states = results.ledger(conn, database)
+                states = Counter(results.ledger(conn, database))
                 difference = results.ledger_difference(conn, database)
-        except DatabaseError as error:
+            purged = retention.purged(database)
+        except (DatabaseError, StoreError) as error:
             log.warning("the ledger could not be read: %s", error)
             return
         for state in Recipient:
-            metrics.states.labels(state.value).set(states.get(state, 0))
+            kept = states[state] + purged.get(state.value, 0)
+            metrics.states.labels(state.value).set(kept)
         metrics.ledger_difference.set(difference)
         if difference:
             log.error("ledger difference %d: captured mails and their states disagree", difference)

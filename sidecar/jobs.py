@@ -60,6 +60,11 @@ class Source(Protocol):
         Returns the ids under which they wait there now.
         """
 
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """Which of these rows (id, original stamp) wait in Moodle's queue as they did before."""
+
 
 def prepare(
     conn: Connection,

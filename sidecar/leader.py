@@ -15,6 +15,7 @@ from sidecar.pollers.requests import URGENT, answer_requests
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
+from sidecar.retention import Retention, retention_days
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
@@ -104,6 +105,7 @@ class Leader:
             context.metrics,
             site.site_uid,
         )
+        self._retention = Retention(context.database, context.lease, self._pollers)
         context.state_dir.remember(site.site_uid)
         self.dispatcher.recover()
         with context.database.read() as conn:
@@ -157,6 +159,16 @@ class Leader:
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""
         return self._results.poll(self._context.companies())
+
+    def tidy(self) -> bool:
+        """Forget what finished long ago, while nothing keeps mail from moving.
+
+        Returns whether more is left. Raises DatabaseError and LeaseLostError.
+        """
+        observation = self._context.observe()
+        if observation.blocked:
+            return False
+        return self._retention.run(retention_days(observation.config))
 
     def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
         """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""

@@ -1,6 +1,6 @@
 """Handing batches to a provider that tells later: what leaves, what does not, and silence."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import cast
 
@@ -67,6 +67,11 @@ class Shelf:
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         self.given_back |= set(originals)
         return set(originals)
+
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        return set()
 
 
 class Provider:

@@ -54,6 +54,7 @@ _NAMES = (
     "mnet_localhost_id",
 )
 _PLUGINS = ("local_email", "local_manireports")
+_PLUGIN_NAMES = ("version", "retentiondays")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def read_config(conn: Connection, tables: MoodleTables, settings: Settings) -> M
         (row.plugin, row.name): row.value
         for row in conn.execute(
             select(plugin.c.plugin, plugin.c.name, plugin.c.value).where(
-                plugin.c.plugin.in_(_PLUGINS), plugin.c.name == "version"
+                plugin.c.plugin.in_(_PLUGINS), plugin.c.name.in_(_PLUGIN_NAMES)
             )
         )
     }

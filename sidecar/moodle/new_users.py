@@ -107,6 +107,19 @@ def read_waiting(
     return {row["preference"]: _user(row) for row in conn.execute(query).mappings()}
 
 
+def still_waiting(
+    conn: Connection, tables: MoodleTables, ids: Collection[int]
+) -> set[tuple[int, int]]:
+    """(preference, when its user was created) of those that are there, served by core or not."""
+    p, u = tables.user_preferences, tables.user
+    query = (
+        select(p.c.id, u.c.timecreated)
+        .join(u, u.c.id == p.c.userid)
+        .where(p.c.id.in_(list(ids)), p.c.name == WAITS)
+    )
+    return {(row.id, row.timecreated) for row in conn.execute(query)}
+
+
 def read_users(
     conn: Connection, tables: MoodleTables, ids: Iterable[int], *, lock: bool = False
 ) -> dict[int, NewUser]:

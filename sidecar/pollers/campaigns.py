@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
@@ -242,3 +242,11 @@ class Campaigns:
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:  # noqa: ARG002
         """``jobs.Source.give_back``: the rows wait in the outbox again, their campaign is held."""
         return campaigns.put_back(conn, self._database, originals.keys(), HANDED_BACK)
+
+    def still_wait(
+        self,
+        conn: Connection,  # noqa: ARG002 - as the protocol says
+        rows: Collection[tuple[int, int]],  # noqa: ARG002
+    ) -> set[tuple[int, int]]:
+        """``jobs.Source.still_wait``: none; a row that waits again may be claimed again."""
+        return set()

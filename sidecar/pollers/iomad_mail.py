@@ -1,7 +1,7 @@
 """IOMAD's mail queue, ``{email}``: peek, claim, give back."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -92,3 +92,10 @@ class IomadMail(QueuePoller):
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         """``jobs.Source.give_back``."""
         return mail_queue.give_back(conn, self._tables, originals, stamp)
+
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """``jobs.Source.still_wait``."""
+        found = mail_queue.entries_by_id(conn, self._tables, {row_id for row_id, _ in rows})
+        return {(entry.id, entry.modified) for entry in found if entry.waiting} & set(rows)

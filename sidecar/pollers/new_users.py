@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -167,6 +167,13 @@ class NewUsers(QueuePoller):
         followed = {ours[user]: new_id for user, new_id in new_ids.items()}
         new_passwords.follow(conn, self._database, SOURCE, followed)
         return set(followed.values())
+
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """``jobs.Source.still_wait``."""
+        waiting = new_users.still_waiting(conn, self._tables, {row_id for row_id, _ in rows})
+        return waiting & set(rows)
 
     def expire(self) -> None:
         """Users whose mail could not be sent within ``secret_ttl`` get a new password by Moodle.

@@ -88,6 +88,12 @@ class QueuePoller(ABC):
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         """``jobs.Source.give_back``."""
 
+    @abstractmethod
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """``jobs.Source.still_wait``."""
+
     def poll(
         self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
     ) -> float | None:

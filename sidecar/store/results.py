@@ -31,6 +31,10 @@ from sidecar.store.database import Database, Transaction
 
 R = Recipient
 
+EARLIER = "earlier"
+"""The source of jobs that an earlier ManiReports made and the plugin took over: its books were not
+ours and need not balance."""
+
 
 def apply_outcomes(
     tx: Transaction, database: Database, outcomes: Sequence[Outcome]
@@ -312,13 +316,13 @@ def unsettled_batches(conn: Connection, database: Database) -> list[int]:
 
 
 def ledger(conn: Connection, database: Database) -> dict[Recipient, int]:
-    """Root recipients by state, over all jobs; their sum must be what was claimed."""
+    """Root recipients by state, over all jobs of ours; their sum must be what was claimed."""
     r = database.tables.recipients
     return {
         Recipient(row.status): int(row.n)
         for row in conn.execute(
             select(r.c.status, func.count().label("n"))
-            .where(r.c.retry_of.is_(None))
+            .where(r.c.retry_of.is_(None), r.c.source != EARLIER)
             .group_by(r.c.status)
         )
     }
@@ -328,9 +332,11 @@ def ledger_difference(conn: Connection, database: Database) -> int:
     """Captured mails by the jobs' totals minus those in the recipients table: must be 0."""
     jobs, r = database.tables.jobs, database.tables.recipients
     captured = conn.execute(
-        select(func.coalesce(func.sum(jobs.c.email_count), 0)).where(jobs.c.parent_job_id.is_(None))
+        select(func.coalesce(func.sum(jobs.c.email_count), 0)).where(
+            jobs.c.parent_job_id.is_(None), jobs.c.source != EARLIER
+        )
     ).scalar_one()
     there = conn.execute(
-        select(func.count()).select_from(r).where(r.c.retry_of.is_(None))
+        select(func.count()).select_from(r).where(r.c.retry_of.is_(None), r.c.source != EARLIER)
     ).scalar_one()
     return int(captured) - int(there)

@@ -1,8 +1,10 @@
 """Addresses that get no bulk mail: every query on ``manireports_cloud_suppressions``.
 
-Addresses are stored as they go to the wire, in lower case. Company 0 means the whole site.
+Addresses are stored as they go to the wire, in lower case. Company 0 means the whole site. Of a
+person who was deleted only a hash is kept: ``sha256:`` and the hex SHA-256 of the address.
 """
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +19,9 @@ SCOPES = (ALL, CAMPAIGNS)
 """``all`` (a page may leave it empty): every bulk mail; ``campaigns``: those of campaigns only."""
 
 REASONS = ("manual", "unsubscribe", "bounce", "complaint")
+
+HASHED = "sha256:"
+"""How an entry begins of which only the hash is kept; the plugin writes these."""
 
 SUPPRESSED = "suppressed"
 """The ``error_code`` of a mail that is not sent because of it."""
@@ -61,7 +66,7 @@ def find(
 
     campaign: the mail belongs to a campaign, so that entries for campaigns only count too.
     """
-    wanted = {address.lower() for address in addresses}
+    wanted = _forms(addresses)
     if not wanted:
         return {}
     s = database.tables.suppressions
@@ -72,7 +77,7 @@ def find(
         s.c.scope.in_(scopes),
     )
     found = (Suppression(*row) for row in conn.execute(query.order_by(s.c.id.desc())))
-    return {entry.email.lower(): entry for entry in found if entry.email.lower() in wanted}
+    return {wanted[entry.email.lower()]: entry for entry in found if entry.email.lower() in wanted}
 
 
 def add(
@@ -117,8 +122,8 @@ def of_addresses(
     conn: Connection, database: Database, addresses: Collection[str]
 ) -> list[Suppression]:
     """Entries of these addresses, of whatever company and scope."""
-    lower = sorted({address.lower() for address in addresses})
-    query = _entries(database.tables).where(database.tables.suppressions.c.email.in_(lower))
+    forms = sorted(_forms(addresses))
+    query = _entries(database.tables).where(database.tables.suppressions.c.email.in_(forms))
     return [Suppression(*row) for row in conn.execute(query)]
 
 
@@ -133,6 +138,13 @@ def list_all(
     return [Suppression(*row) for row in conn.execute(query)]
 
 
+def _forms(addresses: Collection[str]) -> dict[str, str]:
+    """What an entry of each address may say → the address in lower case."""
+    lower = {address.lower() for address in addresses}
+    hashed = {HASHED + hashlib.sha256(text.encode()).hexdigest(): text for text in lower}
+    return hashed | {text: text for text in lower}
+
+
 def _entries(tables: Tables):  # type: ignore[no-untyped-def]
     s = tables.suppressions
     return select(s.c.id, s.c.email, s.c.company_id, s.c.scope, s.c.reason, s.c.created_at)
@@ -140,7 +152,7 @@ def _entries(tables: Tables):  # type: ignore[no-untyped-def]
 
 def _is(tables: Tables, address: str, company_id: int, scope: str | None) -> ColumnElement[bool]:
     s = tables.suppressions
-    same = (s.c.email == address.lower()) & (s.c.company_id == company_id)
+    same = s.c.email.in_(sorted(_forms([address]))) & (s.c.company_id == company_id)
     if scope is None:
         return same
     return same & s.c.scope.in_(("", ALL) if scope == ALL else (scope,))

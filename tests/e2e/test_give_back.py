@@ -131,3 +131,31 @@ def test_drain_leaves_nothing_with_the_sidecar(world: World) -> None:
     assert world.unsent() == 80
     found = json.loads(world.command("jobs", "--json"))
     assert {job["status"] for job in found} == {"returned"}
+
+
+@on_every_database
+def test_retention_forgets_what_was_sent_and_knows_what_moodle_still_has(world: World) -> None:
+    world.site.set_config("smtphosts", "127.0.0.1:9")
+    world.site.queue("user_create", 1, world.site.add_users(1, 12))
+    with world.start() as sidecar:
+        held(world, sidecar)
+        (job,) = world.jobs()
+        world.command("release", str(job["id"]))
+        assert sidecar.stop() == 0
+    world.site.set_config("smtphosts", f"127.0.0.1:{world.sink.port}")
+    world.site.queue("license_allocated", 1, world.site.add_users(1, 12))
+    world.drain()
+    assert len(world.sink.messages) == 12
+    world.sql("UPDATE mdl_manireports_cloud_jobs SET completed_at = completed_at - 200 * 86400")
+    with world.start() as sidecar:
+        wait_for(lambda: len(world.jobs()) == 1, 30, "the job that was sent is forgotten")
+        assert world.jobs()[0]["id"] == job["id"]
+        assert world.unsent() == 12
+        world.sql("UPDATE mdl_email SET sent = 1 WHERE sent IS NULL")  # cron has sent them
+        assert sidecar.stop() == 0
+    with world.start() as sidecar:
+        wait_for(lambda: not world.jobs(), 30, "all is forgotten")
+        assert sidecar.stop() == 0
+    state = json.loads(world.one("SELECT state FROM mdl_manireports_cloud_sidecar"))
+    assert state["purged"] == {"jobs": 2, "sent": 12, "returned": 12}
+    assert len(world.sink.messages) == 12

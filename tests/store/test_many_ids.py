@@ -1,6 +1,6 @@
 """A job of any size can be ended: more mails than a statement of PostgreSQL takes values."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 from sqlalchemy import Connection
@@ -25,6 +25,11 @@ class Queue:
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:
         self.pages.append(len(originals))
         return set(originals)
+
+    def still_wait(
+        self, conn: Connection, rows: Collection[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        return set()
 
 
 def test_a_job_with_very_many_recalled_mails_is_cancelled(books: Books) -> None:

@@ -1,6 +1,9 @@
 """Who gets no bulk mail: scopes, companies, and the letters of an address."""
 
+import hashlib
+
 import pytest
+from sqlalchemy import insert
 
 from sidecar import suppressing
 from sidecar.lifecycle import Recipient
@@ -59,3 +62,21 @@ def test_a_copy_to_a_suppressed_manager_is_spared_and_nobody_else(books: Books) 
     assert manager.status is Recipient.PERMANENTLY_FAILED
     assert manager.error_code == "suppressed"
     assert manager.error.startswith("suppressed after a complaint since 20")
+
+
+def test_of_a_deleted_person_a_hash_is_enough(books: Books) -> None:
+    s = books.tables.suppressions
+    hashed = "sha256:" + hashlib.sha256(b"anna@x.test").hexdigest()
+    with books.write() as tx:
+        row = {"email": hashed, "company_id": 1, "scope": "all", "reason": "complaint"}
+        tx.conn.execute(insert(s).values(row))
+        found = suppressions.find(
+            tx.conn, books.database, 1, ["Anna@X.test", "bob@x.test"], campaign=False
+        )
+        assert set(found) == {"anna@x.test"}
+        assert found["anna@x.test"].email == hashed
+        assert not suppressions.add(
+            tx, books.database, "anna@x.test", company_id=1, scope="all", reason="manual"
+        )
+        assert suppressions.of_addresses(tx.conn, books.database, ["ANNA@x.test"])
+        assert suppressions.remove(tx, books.database, "Anna@x.test", 1, None) == 1
