@@ -103,7 +103,8 @@ def _hooks(earlier: Plugin, names: list[str], shared: list[str], result: Result)
         lines += [
             "    [",
             rf"        'hook' => \core\hook\output\{hook}::class,",
-            rf"        'callback' => [\local_manireports\earlier\hooks::class, '{hook}'],",
+            # Moodle 4.3 reads every entry, and takes no array here.
+            rf"        'callback' => \local_manireports\earlier\hooks::class . '::{hook}',",
             "    ],",
         ]
         result.change(PATH, f"{callback} also answers the hook that Moodle 4.4 has instead")

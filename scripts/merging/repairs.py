@@ -17,6 +17,12 @@ SELECTED = re.compile(
 )
 
 
+BIG_CALL = re.compile(
+    r"\$PAGE->requires->js_call_amd(\()\s*'(local_manireports/(?:dashboard_builder|report_builder_gui))'"
+    r"\s*,\s*'(\w+)'\s*,"
+)
+
+
 def repair(files: dict[str, bytes], result: Result) -> dict[str, bytes]:
     """Their files, mended; every change is in the account."""
     mended = {}
@@ -70,6 +76,25 @@ def _all_names(_path: str, text: str) -> str:
     return SELECTED.sub(more, text)
 
 
+def _big_call(_path: str, text: str) -> str:
+    """More arguments than Moodle lets a page hand to a script by js_call_amd; what that makes of
+    them is written out."""
+    commentless = php.code(text, strings=True)
+    for found in reversed(list(BIG_CALL.finditer(commentless))):
+        end = php.block_end(php.code(text), found.start(1))
+        if end < 0:
+            return text
+        arguments = text[found.end() : end - 1].strip().rstrip(",")
+        text = (
+            text[: found.start()]
+            + f"$PAGE->requires->js_amd_inline('require([\"{found[2]}\"], '\n"
+            + f"    . 'function(amd) {{ amd.{found[3]}(' .\n"
+            + f"    implode(', ', array_map('json_encode', array_values({arguments}))) . '); }});')"
+            + text[end:]
+        )
+    return text
+
+
 def _no_time(_path: str, text: str) -> str:
     """A column that the data of companies never had."""
     return text.replace("' . $company['time'] . '", "' . ($company['time'] ?? '-') . '")
@@ -79,6 +104,7 @@ _REPAIRS = {
     "looked for config.php in the wrong folder": _config_path,
     "ended its class before its last methods": _early_end,
     "asked for half of the name fields": _all_names,
+    "handed its script more than Moodle allows that way": _big_call,
     "showed a column that does not exist": _no_time,
 }
 

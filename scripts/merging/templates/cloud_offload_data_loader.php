@@ -172,7 +172,7 @@ class cloud_offload_data_loader {
      * @param int $companyid
      */
     public static function settings_url(int $companyid): \moodle_url {
-        return new \moodle_url('/local/manireports/ui/cloud_settings.php', ['companyid' => $companyid]);
+        return new \moodle_url('/local/manireports/ui/cloud_settings.php', ['company' => $companyid]);
     }
 
     /**
