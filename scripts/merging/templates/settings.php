@@ -1,0 +1,40 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+/**
+ * Settings of both halves of this plugin.
+ *
+ * @package   local_manireports
+ * @copyright 2026 ManiReports
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+
+defined('MOODLE_INTERNAL') || die();
+
+foreach (['earlier', 'cloud'] as $manireportspart) {
+    (function (string $manireportsfile, $ADMIN, $hassiteconfig, $plugininfo, $parentnodename): void {
+        global $CFG, $USER, $DB, $OUTPUT, $PAGE;
+        $settings = null;
+        require($manireportsfile);
+    })(
+        __DIR__ . '/settings/' . $manireportspart . '.php',
+        $ADMIN,
+        $hassiteconfig,
+        $plugininfo ?? null,
+        $parentnodename ?? 'localplugins'
+    );
+}
+unset($manireportspart);
