@@ -51,6 +51,9 @@ HEALTHY_SECONDS = 120.0
 RESULTS_SECONDS = 0.5
 """Pause between looks at the results inbox, when the last look found nothing."""
 
+FEEDBACK_SECONDS = 5.0
+"""Pause between looks for bounces and complaints."""
+
 SETTLE_SECONDS = 1.0
 FACTS_SECONDS = 60.0
 CLOCK_JUMP_SECONDS = 2.0
@@ -107,6 +110,7 @@ class Daemon:
         self._every(settings.lease_seconds / 3, self._renew, "lease")
         self._every(settings.poll_interval, self._cycle, "cycle")
         self._every(RESULTS_SECONDS, self._take_results, "results")
+        self._every(FEEDBACK_SECONDS, self._take_feedback, "feedback")
         self._every(SETTLE_SECONDS, self._settle, "settle")
         self._every(FACTS_SECONDS, self._facts, "facts")
         self._scheduler.start()
@@ -160,7 +164,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         self._ending = True
-        for name in ("cycle", "facts", "results"):
+        for name in ("cycle", "facts", "results", "feedback"):
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.stop_claiming()
@@ -278,6 +282,17 @@ class Daemon:
         except Exception:
             log.exception("results wait: a defect")
 
+    def _take_feedback(self) -> None:
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
+            return
+        try:
+            leader.take_feedback()
+        except (DatabaseError, StoreError) as error:
+            log.warning("feedback waits: %s", error)
+        except Exception:
+            log.exception("feedback waits: a defect")
+
     def _settle(self) -> None:
         leader = self._leader
         if leader is None or not self._context.lease.held():
@@ -298,6 +313,7 @@ class Daemon:
             with database.read() as conn:
                 states = results.ledger(conn, database)
                 difference = results.ledger_difference(conn, database)
+            self._leader.show_rates()
         except DatabaseError as error:
             log.warning("the ledger could not be read: %s", error)
             return

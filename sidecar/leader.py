@@ -11,10 +11,12 @@ from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
+from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import URGENT, answer_requests
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
+from sidecar.reputation import standings
 from sidecar.routes import Routes
 from sidecar.store import results
 from sidecar.store.companies import Companies
@@ -104,6 +106,15 @@ class Leader:
             context.metrics,
             site.site_uid,
         )
+        self._feedback = FeedbackPoller(
+            context.database,
+            context.lease,
+            recorder,
+            routes,
+            context.metrics,
+            site.site_uid,
+            lambda company: self._actions.perform("pause", {"what": "company", "id": company}),
+        )
         context.state_dir.remember(site.site_uid)
         self.dispatcher.recover()
         with context.database.read() as conn:
@@ -158,6 +169,18 @@ class Leader:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""
         return self._results.poll(self._context.companies())
 
+    def take_feedback(self) -> int:
+        """Take in bounces, complaints and deliveries; returns how many messages of providers.
+
+        Raises DatabaseError.
+        """
+        return self._feedback.poll(self._context.companies())
+
+    def show_rates(self) -> None:
+        """Set the gauges of bounces and complaints. Raises DatabaseError."""
+        companies = self._context.companies()
+        self._feedback.show_rates(c.company_id for c in companies if c.feedback_queue_url)
+
     def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
         """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""
         soon = next_at is not None and next_at - time.monotonic() < SOON_SECONDS
@@ -189,7 +212,11 @@ class Leader:
         with context.database.read() as conn:
             jobs = paused_jobs(conn, context.database)
         holds = holds_now(
-            context.companies(), jobs, site.now, everything=bool(site.state.get(EVERYTHING))
+            context.companies(),
+            jobs,
+            site.now,
+            everything=bool(site.state.get(EVERYTHING)),
+            stopped=standings(site.state),
         )
         if holds != self.dispatcher.holds:
             self.dispatcher.holds = holds

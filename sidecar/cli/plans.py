@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sidecar.context import Context
 from sidecar.holds import holds_now
 from sidecar.plan import MEASURED_SECONDS, Plan, Progress, plan
+from sidecar.reputation import standings
 from sidecar.store.jobs import JobRow
 from sidecar.store.pauses import EVERYTHING, paused_jobs
 from sidecar.store.progress import JobProgress, progress_since
@@ -22,7 +23,13 @@ def plans_of(context: Context, rows: Collection[JobRow]) -> dict[int, Plan]:
         since = site.now - MEASURED_SECONDS
         known = progress_since(conn, database, [row.id for row in running], since)
         jobs = paused_jobs(conn, database)
-    holds = holds_now(companies, jobs, site.now, everything=bool(site.state.get(EVERYTHING)))
+    holds = holds_now(
+        companies,
+        jobs,
+        site.now,
+        everything=bool(site.state.get(EVERYTHING)),
+        stopped=standings(site.state),
+    )
     found = {}
     for row in running:
         job = known.get(row.id, JobProgress())

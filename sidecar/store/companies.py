@@ -35,6 +35,10 @@ SETTABLE = frozenset(
         "sqs_queue_url",
         "results_queue_url",
         "ledger_table",
+        "feedback_queue_url",
+        "ses_configuration_set",
+        "aws_role_arn",
+        "aws_external_id",
         "ses_sender_email",
         "sender_name",
         "send_window",
@@ -78,6 +82,10 @@ class Company:
     sqs_queue_url: str = ""
     results_queue_url: str = ""
     ledger_table: str = ""
+    feedback_queue_url: str = ""
+    ses_configuration_set: str = ""
+    aws_role_arn: str = ""
+    aws_external_id: str = ""
     ses_sender_email: str = ""
     sender_name: str = ""
     send_window: str = ""
