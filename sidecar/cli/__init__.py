@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import campaign, change, check, find, hold, logs, schema, show, suppress, work
+from sidecar.cli import aws, campaign, change, check, find, hold, logs, schema, show, suppress, work
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -56,6 +56,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     Run:     run, once, drain
     Decide:  company set, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
+    AWS:     aws deploy, aws verify, aws status, aws redrive, aws rotate
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
@@ -65,6 +66,7 @@ for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
+    aws.aws,
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)
