@@ -14,6 +14,7 @@ from sidecar.pollers.base import Gate, Poller
 from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import URGENT, answer_requests
 from sidecar.pollers.results import Results
+from sidecar.recall import Recall
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
 from sidecar.reputation import standings
@@ -87,6 +88,7 @@ class Leader:
         self._pollers = context.pollers(site.site_uid)
         self._actions = context.actions(self._pollers, routes)
         self._renderer = RenderProcess(context.settings, site.site_uid)
+        self._recall = Recall(context.database, routes, context.companies)
         self.dispatcher = Dispatcher(
             context.database,
             context.lease,
@@ -96,6 +98,7 @@ class Leader:
             context.metrics,
             context.settings,
             self._renderer,
+            lambda job_id: self._recall.job(job_id).mails,
         )
         self._results = Results(
             context.database,

@@ -7,7 +7,20 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import aws, campaign, change, check, find, hold, logs, schema, show, suppress, work
+from sidecar.cli import (
+    aws,
+    campaign,
+    change,
+    check,
+    find,
+    hold,
+    logs,
+    plan,
+    schema,
+    show,
+    suppress,
+    work,
+)
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -52,7 +65,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, find, company list, campaign list, suppress list
+    Look:    check, once --dry-run, jobs, job, find, plan
+             company list, campaign list, suppress list
     Run:     run, once, drain
     Decide:  company set, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
@@ -67,6 +81,7 @@ for command in (
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
     aws.aws,
+    plan.plan,
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

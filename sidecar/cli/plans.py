@@ -51,7 +51,7 @@ def in_short(made: Plan) -> str:
         return made.note
     if not made.left:
         return ""
-    return f"done in {_duration(made.seconds)}, {made.per_second:.0f}/s"
+    return f"done in {duration(made.seconds)}, {made.per_second:.0f}/s"
 
 
 def in_full(made: Plan) -> str:
@@ -63,11 +63,12 @@ def in_full(made: Plan) -> str:
     end = datetime.now() + timedelta(seconds=made.seconds)
     return (
         f"{made.left} mails left at {made.per_second:.1f} a second ({made.note}):"
-        f" done in {_duration(made.seconds)}, at {end:%H:%M}"
+        f" done in {duration(made.seconds)}, at {end:%H:%M}"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words: 3 h 05 min, 5 min 02 s, 7 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -170,6 +170,11 @@ def test_what_the_queue_gave_up_is_sent_after_a_redrive(account: Account) -> Non
     with world.start() as daemon:
         wait_for(lambda: world.states() == {"processing": 12}, 60, "all are queued")
         assert daemon.stop() == 0
+    (planned,) = json.loads(account.run("plan", "--json"))
+    assert (planned["mails"], planned["provider"]) == (12, "aws")
+    assert planned["cost"]["seconds"] == pytest.approx(12 / 14)
+    assert planned["cost"]["requests"]["SES"] == 12
+    assert "Costs are list prices" in account.run("plan", "1")
     for message in sqs.receive_message(QueueUrl=company.sqs_queue_url)["Messages"]:
         sqs.send_message(QueueUrl=dead, MessageBody=message["Body"], MessageGroupId="1")
         sqs.delete_message(QueueUrl=company.sqs_queue_url, ReceiptHandle=message["ReceiptHandle"])
