@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ from sidecar.mail import Address, Content, Mail, MailBatch
 from sidecar.message import SigningKey, encode_batch
 
 LATENCIES = (0, 20, 50)
-CONCURRENCY = 8
+CONCURRENCY = 10
 LEDGER_LATENCY = 5
 BATCH = 100
 
@@ -94,8 +95,11 @@ def measure(latencies: Sequence[int], mails: int, rounds: int = 1) -> list[Measu
 
 
 @contextmanager
-def provider(latency: int, expected: int) -> Iterator[str]:
-    """Its URL, which is in the environment, too. Every mail must have come to it once."""
+def provider(latency: int, expected: int, calls: dict[str, int] | None = None) -> Iterator[str]:
+    """Its URL, which is in the environment, too. Every mail must have come to it once.
+
+    calls: gets how many there were, by what was asked.
+    """
     command = [sys.executable, "-m", "benchmarks.handler", str(latency)]
     root = Path(__file__).parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
@@ -114,7 +118,10 @@ def provider(latency: int, expected: int) -> Iterator[str]:
             os.environ.clear()
             os.environ.update(before)
             process.terminate()
-        accepted = int(process.stdout.readline())
+        counted: dict[str, int] = json.loads(process.stdout.readline())
+    if calls is not None:
+        calls.update(counted)
+    accepted = counted.get("SendEmail", 0)
     if accepted != expected:
         sys.exit(f"{accepted} mails arrived, {expected} were sent")
 
@@ -201,6 +208,7 @@ class Provider(asyncio.Protocol):
 
     mails = 0
     items: dict[str, Any] = {}  # noqa: RUF012 - one table for all connections
+    calls: Counter[str] = Counter()  # noqa: RUF012
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -229,17 +237,20 @@ class Provider(asyncio.Protocol):
 
     def _answer(self, path: bytes, target: bytes, body: bytes) -> None:
         status, answer, wait = b"200 OK", b"{}", LEDGER_LATENCY / 1000
+        action = target.rpartition(b".")[2].decode() or path.decode()
         if path.endswith(b"outbound-emails"):
+            action = "SendEmail"
             Provider.mails += 1
             answer, wait = b'{"MessageId":"%060d"}' % Provider.mails, self._latency
-        elif target.endswith(b".putitem"):
+        elif target.lower().endswith(b".putitem"):
             item = json.loads(body)["Item"]
             self.items[item["batch_key"]["S"]] = item
-        elif target.endswith(b".getitem"):
+        elif target.lower().endswith(b".getitem"):
             found = self.items.get(json.loads(body)["Key"]["batch_key"]["S"])
             answer = json.dumps({"Item": found} if found else {}).encode()
         elif path == b"/callback":
             status = b"202 Accepted"
+        self.calls[action] += 1
         reply = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(answer), answer)
         if wait:
             asyncio.get_running_loop().call_later(wait, self._transport.write, reply)
@@ -248,13 +259,13 @@ class Provider(asyncio.Protocol):
 
 
 async def serve(latency: float) -> None:
-    """Serve until SIGTERM; prints the port, and at the end the number of mails."""
+    """Serve until SIGTERM; prints the port, and at the end how often what was asked, as JSON."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = await loop.create_server(lambda: Provider(latency), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await stop.wait()
-    print(Provider.mails, flush=True)
+    print(json.dumps(Provider.calls), flush=True)
 
 
 if __name__ == "__main__":

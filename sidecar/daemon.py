@@ -52,6 +52,9 @@ HEALTHY_SECONDS = 120.0
 RESULTS_SECONDS = 0.5
 """Pause between looks at the results inbox, when the last look found nothing."""
 
+FEEDBACK_SECONDS = 5.0
+"""Pause between looks for bounces and complaints."""
+
 SETTLE_SECONDS = 1.0
 FACTS_SECONDS = 60.0
 TIDY_SECONDS = 15.0
@@ -115,6 +118,7 @@ class Daemon:
         self._every(settings.lease_seconds / 3, self._renew, "lease")
         self._every(settings.poll_interval, self._cycle, "cycle")
         self._every(RESULTS_SECONDS, self._take_results, "results")
+        self._every(FEEDBACK_SECONDS, self._take_feedback, "feedback")
         self._every(SETTLE_SECONDS, self._settle, "settle")
         self._every(SETTLE_SECONDS, self._answer_questions, "questions")
         self._every(FACTS_SECONDS, self._facts, "facts")
@@ -170,7 +174,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         self._ending = True
-        for name in ("cycle", "facts", "results", "questions", "tidy"):
+        for name in ("cycle", "facts", "results", "feedback", "questions", "tidy"):
             self._scheduler.remove_job(name)
         if self._leader:
             self._leader.stop_claiming()
@@ -288,6 +292,17 @@ class Daemon:
         except Exception:
             log.exception("results wait: a defect")
 
+    def _take_feedback(self) -> None:
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
+            return
+        try:
+            leader.take_feedback()
+        except (DatabaseError, StoreError) as error:
+            log.warning("feedback waits: %s", error)
+        except Exception:
+            log.exception("feedback waits: a defect")
+
     def _settle(self) -> None:
         leader = self._leader
         if leader is None or not self._context.lease.held():
@@ -331,6 +346,7 @@ class Daemon:
                 states = Counter(results.ledger(conn, database))
                 difference = results.ledger_difference(conn, database)
             purged = retention.purged(database)
+            self._leader.show_rates()
         except (DatabaseError, StoreError) as error:
             log.warning("the ledger could not be read: %s", error)
             return

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errors import MoodleError, SidecarError
-from sidecar.fallback import Fallback
+from sidecar.fallback import Fallback, Recall
 from sidecar.handover import AtOnce, Desk, Handover
 from sidecar.handover_later import Later
 from sidecar.holds import Holds
@@ -82,6 +82,7 @@ class Dispatcher:
         metrics: Metrics,
         settings: Settings,
         elsewhere: Elsewhere,
+        recall: Recall,
     ) -> None:
         self._database = database
         self._lease = lease
@@ -97,7 +98,7 @@ class Dispatcher:
         self._lanes: dict[Route, Lane] = {}
         self._breakers: dict[tuple[int, str], Breaker] = {}
         self._interrupted: set[int] = set()
-        self._fallback = Fallback(database, lease, sources)
+        self._fallback = Fallback(database, lease, sources, recall)
         self._stop = threading.Event()
         self._view: View | None = None
         self.holds = Holds()

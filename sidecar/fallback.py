@@ -1,29 +1,44 @@
 """What becomes of mail whose provider has been down for too long (DESIGN §7)."""
 
 import logging
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 
 from sidecar.jobs import Source, release
 from sidecar.store import asks
 from sidecar.store.companies import Company
 from sidecar.store.database import Database
-from sidecar.store.jobs import unfinished_jobs
+from sidecar.store.jobs import read_job, unfinished_jobs
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
 
 
-class Fallback:
-    """Does what the company's ``fallback`` says: hold, moodle or smtp."""
+RECALL_SECONDS = 60.0
+"""How long a job is left alone of which the provider would not give everything back."""
 
-    def __init__(self, database: Database, lease: Lease, sources: Mapping[str, Source]) -> None:
+Recall = Callable[[int], Collection[int]]
+"""Has a provider give up what it has of a job: the ids of mails that it surely never sends."""
+
+
+class Fallback:
+    """Does what the company's ``fallback`` says: hold, moodle or smtp.
+
+    Only mails move that the provider never took, or has given up; what it may still send stays
+    its own.
+    """
+
+    def __init__(
+        self, database: Database, lease: Lease, sources: Mapping[str, Source], recall: Recall
+    ) -> None:
         self._database = database
         self._lease = lease
         self._sources = sources
-        self._handed_back: set[int] = set()
+        self._recall = recall
+        self._next: dict[int, float] = {}
 
     def take(self, company: Company, provider: str) -> None:
-        """For mails that ``provider`` never took. Raises DatabaseError and LeaseLostError."""
+        """The provider has been down for too long. Raises DatabaseError and LeaseLostError."""
         if company.fallback == "moodle":
             self._hand_back(company.company_id)
         elif provider != "smtp":
@@ -31,20 +46,26 @@ class Fallback:
             if sources:
                 self._send_by_smtp(company.company_id, provider, sources)
 
-    def _hand_back(self, company_id: int) -> None:
+    def _jobs(self, company_id: int, *, roots_only: bool) -> list[int]:
+        """Jobs of the company whose turn it is."""
+        now = time.monotonic()
         with self._database.read() as conn:
-            job_ids = unfinished_jobs(conn, self._database, company_id, roots_only=True)
-        for job_id in job_ids:
-            if job_id in self._handed_back:
-                continue
+            jobs = unfinished_jobs(conn, self._database, company_id, roots_only=roots_only)
+        chosen = [job_id for job_id in jobs if now >= self._next.get(job_id, 0.0)]
+        self._next.update(dict.fromkeys(chosen, now + RECALL_SECONDS))
+        return chosen
+
+    def _hand_back(self, company_id: int) -> None:
+        for job_id in self._jobs(company_id, roots_only=True):
+            recalled = self._recall(job_id)
             with self._database.write(self._lease.token) as tx:
-                returned = release(tx, self._database, job_id, self._sources)
-            self._handed_back.add(job_id)
-            log.warning(
-                "job %d: %d mails handed back to Moodle, the provider is down for too long",
-                job_id,
-                returned.mails,
-            )
+                returned = release(tx, self._database, job_id, self._sources, recalled)
+            if returned.mails:
+                log.warning(
+                    "job %d: %d mails handed back to Moodle, the provider is down for too long",
+                    job_id,
+                    returned.mails,
+                )
 
     def _send_by_smtp(self, company_id: int, provider: str, sources: Collection[str]) -> None:
         with self._database.write(self._lease.token) as tx:
@@ -57,3 +78,18 @@ class Fallback:
                 len(batch_ids),
                 provider,
             )
+        for job_id in self._jobs(company_id, roots_only=False):
+            with self._database.read() as conn:
+                job = read_job(conn, self._database, job_id)
+            if job is None or job.source not in sources:
+                continue
+            recalled = self._recall(job_id)
+            if recalled:
+                with self._database.write(self._lease.token) as tx:
+                    asks.reroute(tx, self._database, recalled, "smtp")
+                log.warning(
+                    "job %d: %d mails taken back from %s go by SMTP, it is down for too long",
+                    job_id,
+                    len(recalled),
+                    provider,
+                )

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.errors import ConfigError
+from sidecar.reputation import Standing
 from sidecar.send_window import in_words, parse
 from sidecar.store.companies import Company
+
+NOBODY: Mapping[int, Standing] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +33,29 @@ class Holds:
 
 
 def holds_now(
-    companies: Iterable[Company], jobs: frozenset[int], now: float, *, everything: bool
+    companies: Iterable[Company],
+    jobs: frozenset[int],
+    now: float,
+    *,
+    everything: bool,
+    stopped: Mapping[int, Standing] = NOBODY,
 ) -> Holds:
     """What is held at ``now``, Unix seconds of the database's clock.
 
-    A window that cannot be read holds its company's mail: it was meant to.
+    A window that cannot be read holds its company's mail: it was meant to. stopped: what the
+    companies' reputation made us do.
     """
-    held = {company.company_id: _reason(company, now) for company in companies}
+    held = {
+        company.company_id: _reason(company, now, stopped.get(company.company_id, Standing()))
+        for company in companies
+    }
     return Holds(everything, jobs, {company: why for company, why in held.items() if why})
 
 
-def _reason(company: Company, now: float) -> str:
+def _reason(company: Company, now: float, standing: Standing) -> str:
     if company.paused:
-        return f"the company is paused: `resume company {company.company_id}`"
+        why = f" ({standing.paused})" if standing.paused else ""
+        return f"the company is paused{why}: `resume company {company.company_id}`"
     if not company.has_hours:
         return ""
     try:

@@ -11,11 +11,14 @@ from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
+from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import ASIDE, QUESTIONS, URGENT, answer_requests
 from sidecar.pollers.results import Results
 from sidecar.questions import Questions
+from sidecar.recall import Recall
 from sidecar.recorder import Recorder
 from sidecar.render_process import RenderProcess
+from sidecar.reputation import standings
 from sidecar.retention import Retention, retention_days
 from sidecar.routes import Routes
 from sidecar.store import requests, results
@@ -88,6 +91,7 @@ class Leader:
         self._actions = context.actions(self._pollers, routes)
         self._questions = Questions(context)
         self._renderer = RenderProcess(context.settings, site.site_uid)
+        self._recall = Recall(context.database, routes, context.companies)
         self.dispatcher = Dispatcher(
             context.database,
             context.lease,
@@ -97,6 +101,7 @@ class Leader:
             context.metrics,
             context.settings,
             self._renderer,
+            lambda job_id: self._recall.job(job_id).mails,
         )
         self._results = Results(
             context.database,
@@ -108,6 +113,15 @@ class Leader:
             site.site_uid,
         )
         self._retention = Retention(context.database, context.lease, self._pollers)
+        self._feedback = FeedbackPoller(
+            context.database,
+            context.lease,
+            recorder,
+            routes,
+            context.metrics,
+            site.site_uid,
+            lambda company: self._actions.perform("pause", {"what": "company", "id": company}),
+        )
         context.state_dir.remember(site.site_uid)
         self.dispatcher.recover()
         with context.database.read() as conn:
@@ -174,6 +188,18 @@ class Leader:
             return False
         return self._retention.run(retention_days(observation.config))
 
+    def take_feedback(self) -> int:
+        """Take in bounces, complaints and deliveries; returns how many messages of providers.
+
+        Raises DatabaseError.
+        """
+        return self._feedback.poll(self._context.companies())
+
+    def show_rates(self) -> None:
+        """Set the gauges of bounces and complaints. Raises DatabaseError."""
+        companies = self._context.companies()
+        self._feedback.show_rates(c.company_id for c in companies if c.feedback_queue_url)
+
     def is_idle(self, next_at: float | None, *, claim: bool) -> bool:
         """Whether nothing is left to do; then open jobs are closed. Raises DatabaseError."""
         soon = next_at is not None and next_at - time.monotonic() < SOON_SECONDS
@@ -205,7 +231,11 @@ class Leader:
         with context.database.read() as conn:
             jobs = paused_jobs(conn, context.database)
         holds = holds_now(
-            context.companies(), jobs, site.now, everything=bool(site.state.get(EVERYTHING))
+            context.companies(),
+            jobs,
+            site.now,
+            everything=bool(site.state.get(EVERYTHING)),
+            stopped=standings(site.state),
         )
         if holds != self.dispatcher.holds:
             self.dispatcher.holds = holds

@@ -73,6 +73,13 @@ RECIPIENT_SOURCES: Mapping[Recipient, frozenset[Recipient]] = {
 ENDED = frozenset({R.SENT, R.FAILED, R.PERMANENTLY_FAILED, R.UNKNOWN, R.CANCELLED, R.RETURNED})
 """Recipient states in which nothing more happens by itself."""
 
+BOUNCED, COMPLAINED = "bounced", "complained"
+SOFT_BOUNCED, REJECTED = "soft_bounced", "rejected_later"
+TOLD_LATER = frozenset({BOUNCED, COMPLAINED, SOFT_BOUNCED, REJECTED})
+"""The ``error_code`` of mails that came to grief after their provider took them: the address takes
+none, its reader reported it as spam, it did not arrive, the provider thought better of it. No
+report that such a mail was sent is news."""
+
 FORGETTING = frozenset({R.SENT, R.PERMANENTLY_FAILED, R.CANCELLED, R.RETURNED})
 """Recipient states with which a secret that belongs to the mail is removed for good."""
 

@@ -90,6 +90,15 @@ class Routes:
                     found[self._aws(company)] = None
         return list(found)
 
+    def feedback(self, companies: Iterable[Company]) -> dict[str, Route]:
+        """A route for each queue by which providers tell of bounces, by its name."""
+        found: dict[str, Route] = {}
+        for company in companies:
+            if company.feedback_queue_url and company.feedback_queue_url not in found:
+                with contextlib.suppress(MailSettingsError):
+                    found[company.feedback_queue_url] = self._aws(company)
+        return found
+
     def _aws(self, company: Company) -> AwsRoute:
         if not company.sqs_queue_url:
             raise MailSettingsError("AWS: no jobs queue is set: `company set ID --sqs-queue-url`")
@@ -106,6 +115,9 @@ class Routes:
                     queue_url=company.sqs_queue_url,
                     results_queue_url=company.results_queue_url,
                     ledger_table=company.ledger_table,
+                    feedback_queue_url=company.feedback_queue_url,
+                    role_arn=company.aws_role_arn,
+                    external_id=company.aws_external_id,
                     endpoint_url=self._settings.aws_endpoint_url,
                     site_uid=self.site_uid,
                     key=SigningKey(company.callback_key, self._reveal(company.callback_secret)),

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sidecar.lifecycle import ASK_AGAIN, Recipient, report_applies
+from sidecar.lifecycle import ASK_AGAIN, TOLD_LATER, Recipient, report_applies
 from sidecar.message import BatchResult, BatchStatus, MailResult, MailStatus
 from sidecar.store import reports, results
 from sidecar.store.database import Database, Transaction
@@ -48,7 +48,7 @@ def apply_result(
     after_all = 0
     for mail_key, mail in known.items():
         change, due = judge(said[mail_key], mail, tx.now)
-        if not report_applies(mail.status, change.status):
+        if mail.error_code in TOLD_LATER or not report_applies(mail.status, change.status):
             continue
         changes.append(change)
         if due:

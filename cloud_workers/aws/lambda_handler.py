@@ -14,11 +14,17 @@ Environment:
   RESULTS_QUEUE_URL  takes the reports that the callback does not
   CALLBACK_URL       optional; https, or http on this very host
   CONFIGURATION_SET  optional; of SES
+  TENANT_NAME        optional; of SES, which then counts this sender's bounces by itself
   CONCURRENCY        optional; sends in flight, 1 to 10, default 8
+  MAX_RATE           optional; mails a second of all functions together, like 14 or 0.5
+  MAX_RECEIVES       optional; the queue's maxReceiveCount, see below
 
 The event source mapping needs ReportBatchItemFailures; the function a time-out of at least a
 minute; the queue a visibility time-out of six times that, and a maxReceiveCount well above 4: a
-message also comes back because time was short or another function holds its lease.
+message also comes back because time was short or another function holds its lease. With
+MAX_RECEIVES a message that is here for the last time is not worked on, whatever made the others
+fail may kill this try too: its mails are reported as failed, "dead_letter", and the queue puts it
+into the dead-letter queue.
 """
 
 import base64
@@ -69,8 +75,12 @@ RESERVE = 15.0
 """Seconds kept for the last record and the report."""
 LEASE_MARGIN = 5.0
 """Seconds that a lease outlives its function: what clocks may differ."""
+RATE_ITEM = "rate"
+"""The ledger's item by which all functions share MAX_RATE; no batch_key is spelled so."""
 BREATH = 1.0
 """Seconds of rest after a partly refused window: SES counts its rate by the second."""
+WINDOW_SECONDS = CONNECT_TIMEOUT + READ_TIMEOUT + RESERVE
+"""What must be left of a function's time for a window to begin."""
 IDLE = 20.0
 """Seconds after which a kept connection to SES is not trusted to be still there."""
 
@@ -128,7 +138,10 @@ class Settings:
     secret_arn: str
     callback_url: str
     configuration_set: str
+    tenant: str
     concurrency: int
+    max_rate: float
+    max_receives: int
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -148,7 +161,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         secret_arn=arn,
         callback_url=_callback_url(environ.get("CALLBACK_URL", "")),
         configuration_set=environ.get("CONFIGURATION_SET", ""),
+        tenant=environ.get("TENANT_NAME", ""),
         concurrency=int(concurrency),
+        max_rate=_positive(environ, "MAX_RATE"),
+        max_receives=int(_positive(environ, "MAX_RECEIVES")),
     )
 
 
@@ -164,6 +180,16 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     if value := environ.get(name, "").strip():
         return value
     raise ConfigurationError(f"{name} is not set")
+
+
+def _positive(environ: Mapping[str, str], name: str) -> float:
+    """A number above 0; 0 for none."""
+    text = environ.get(name, "").strip()
+    if not text:
+        return 0.0
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text) or not float(text):
+        raise ConfigurationError(f"{name} must be a number above 0")
+    return float(text)
 
 
 def _url(value: str, name: str) -> str:
@@ -612,6 +638,13 @@ class Books:
         if self._lost:
             raise LeaseLost
 
+    def bury(self) -> None:
+        """End the leases; this was a try, although nothing was sent."""
+        for key in self._keys:
+            self._change(key, self._end)
+        if self._lost:
+            raise LeaseLost
+
     def _change(self, key: str, change: Callable[[Item], None]) -> None:
         item = self._items.get(key) or self._ledger.load(key)
         for _ in range(50):
@@ -669,12 +702,64 @@ class Books:
     def _count(self, item: Item) -> None:
         item["try"] += 1
 
+    def _end(self, item: Item) -> None:
+        self._close({}, 0, item)
+        if item["batch_key"] == self._job.batch_key and not (self._news or self._lost):
+            self._count(item)
+
     def _close(self, results: "Mapping[Mail, Result]", waits: int, item: Item) -> None:
         self._record(results, (), item)
         self._free(item)
         if item["batch_key"] == self._job.batch_key:
             item["waits"] = waits
             item["try"] += int(self._news or self._lost)
+
+
+class Rate:
+    """MAX_RATE, shared by all functions through an item of the ledger's table.
+
+    The item says until when the rate is used up (``used``, N, Unix seconds). Whoever wants to send
+    moves that on, in one conditional write, and waits until its own share begins.
+    """
+
+    def __init__(self, client: Any, table: str, per_second: float) -> None:
+        self._client, self._table, self.per_second = client, table, per_second
+
+    def reserve(self, mails: int) -> float:
+        """Seconds to wait before so many mails may be sent. They are counted, sent or not."""
+        if not self.per_second:
+            return 0.0
+        cost = mails / self.per_second
+        for _ in range(20):
+            moment = now()
+            end = self._move("used + :more", cost, "used > :now", moment) or self._move(
+                ":more", moment + cost, "attribute_not_exists(used) OR used <= :now", moment
+            )
+            if end:
+                return max(0.0, end - cost - moment)
+        raise RuntimeError("the rate's item changes all the time")
+
+    def _move(self, used: str, more: float, condition: str, moment: float) -> float:
+        """Until when the rate is used up then; 0 if the condition does not hold."""
+        values = {
+            ":more": f"{more:.6f}",
+            ":now": f"{moment:.6f}",
+            ":end": str(int(now()) + LIFETIME),
+        }
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key={"batch_key": {"S": RATE_ITEM}},
+                UpdateExpression=f"SET used = {used}, expires = :end",
+                ConditionExpression=condition,
+                ExpressionAttributeValues={name: {"N": value} for name, value in values.items()},
+                ReturnValues="UPDATED_NEW",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return 0.0
+            raise
+        return float(answer["Attributes"]["used"]["N"])
 
 
 # The message as SES gets it ----------------------------------------------------------------------
@@ -902,17 +987,22 @@ class Result:
     state: str = ""
 
 
-def send(mail: Mail, job: Job, ses: Any, configuration_set: str, last: bool) -> Result:
-    """Send one mail, once. last: what is refused for now has been tried often enough."""
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+
+
+def send(mail: Mail, job: Job, ses: Any, options: Mapping[str, str], last: bool) -> Result:
+    """Send one mail, once. options: further fields of the call; last: what is refused for now has
+    been tried often enough."""
     try:
         raw = build(mail)
         tags = {"batch_key": job.batch_key, "mail_key": mail.key, "company_id": str(job.company_id)}
+        tags["site_uid"] = job.site_uid
         answer = ses.send_email(
             FromEmailAddress=mail.sender[0],
             Destination={"ToAddresses": [mail.to]},
             Content={"Raw": {"Data": raw}},
-            EmailTags=[{"Name": name, "Value": value} for name, value in tags.items()],
-            **({"ConfigurationSetName": configuration_set} if configuration_set else {}),
+            EmailTags=[{"Name": n, "Value": v} for n, v in tags.items() if _TAG.fullmatch(v)],
+            **options,
         )
     except Exception as error:  # noqa: BLE001 - whatever it was, this mail has to have an outcome
         kind, code, text = classify(error)
@@ -1020,6 +1110,12 @@ class Worker:
     ) -> None:
         self._settings, self._aws, self._pool, self._context = settings, aws, pool, context
         self._ledger = Ledger(aws.dynamodb, settings.table, settings.site_uid)
+        self._rate = Rate(aws.dynamodb, settings.table, settings.max_rate)
+        # No function holds more than a second of the rate: the others wait for their share.
+        most = int(settings.max_rate) or 1
+        self._window = (
+            min(settings.concurrency, most) if settings.max_rate else settings.concurrency
+        )
 
     def handle(self, record: Mapping[str, Any]) -> bool:
         """Work on one message; False: the queue must bring it again."""
@@ -1028,7 +1124,8 @@ class Worker:
             if not self._time_for_a_window():
                 log("no time left", message=message)
                 return self._back(record, 0)
-            return self._work(self._open(record["body"]), record)
+            act = self._bury if self._is_last(record) else self._work
+            return act(self._open(record["body"]), record)
         except Refused as refusal:
             log("refused", message=message, reason=str(refusal), length=len(record["body"]))
             if refusal.job is None:
@@ -1086,14 +1183,41 @@ class Worker:
             return delivered or self._back(record, DELAYS[1])
         return self._back(record, end.delay)
 
+    def _is_last(self, record: Mapping[str, Any]) -> bool:
+        """Whether the queue would bring this message no more."""
+        most = self._settings.max_receives
+        received = record.get("attributes", {}).get("ApproximateReceiveCount", "0")
+        return bool(most) and int(received) >= most
+
+    def _bury(self, job: Job, record: Mapping[str, Any]) -> bool:
+        """Say that the queue gives the message up; it is in the dead-letter queue then.
+
+        What the ledger does not know was not sent by it, and may be asked for again.
+        """
+        books = Books(self._ledger, job, int(now() + self._left() + LEASE_MARGIN) + 1)
+        books.take()
+        gone = Result(Kind.LATER, "dead_letter", EXPLAINED["dead_letter"])
+        done = Try(stop=gone, left=books.claimable(), errors=[gone.text])
+        books.bury()
+        recipients = describe(job, books, done, End(final=True))
+        status = summarize(recipients, len(job.mails))
+        log("dead letter", message=record["messageId"], batch=job.batch_key, left=len(done.left))
+        self._report(job, books.tries, True, status, recipients, done.errors)
+        return self._back(record, 0)
+
     def _send_all(self, books: Books, job: Job, last: bool) -> Try:
         """Window after window, until all are tried, SES is in trouble or time is short."""
-        done, todo, full = Try(), books.claimable(), self._settings.concurrency
-        way = {"ses": self._aws.ses(), "configuration_set": self._settings.configuration_set}
-        sender = partial(send, job=job, last=last, **way)
+        done, todo, full = Try(), books.claimable(), self._window
+        settings = self._settings
+        named = {"ConfigurationSetName": settings.configuration_set, "TenantName": settings.tenant}
+        options = {name: value for name, value in named.items() if value}
+        sender = partial(send, job=job, last=last, ses=self._aws.ses(), options=options)
         size = 1 if books.waits else full  # after trouble one goes ahead
         while todo and not done.stop and self._time_for_a_window():
-            window, todo = todo[:size], todo[size:]
+            window = todo[:size]
+            if not self._wait_for_rate(len(window)):
+                break
+            todo = todo[len(window) :]
             claimed = books.turn(done.unrecorded, window)
             done.take_in(dict(zip(claimed, self._pool.map(sender, claimed), strict=True)))
             size = full
@@ -1103,11 +1227,20 @@ class Worker:
         done.left += todo
         return done
 
+    def _wait_for_rate(self, mails: int) -> bool:
+        """Wait until so many mails may be sent; False if there is not the time for that."""
+        seconds = self._rate.reserve(mails)
+        if self._left() - seconds <= WINDOW_SECONDS:
+            return False
+        if seconds:
+            rest(seconds)
+        return True
+
     def _left(self) -> float:
         return float(self._context.get_remaining_time_in_millis()) / 1000
 
     def _time_for_a_window(self) -> bool:
-        return self._left() > CONNECT_TIMEOUT + READ_TIMEOUT + RESERVE
+        return self._left() > WINDOW_SECONDS
 
     def _back(self, record: Mapping[str, Any], seconds: int) -> bool:
         """Let the queue bring the message again after so many seconds. Is always False."""
@@ -1200,6 +1333,7 @@ class Worker:
 
 
 EXPLAINED = {
+    "dead_letter": "the queue gave the message up, it is in the dead-letter queue: `aws redrive`",
     "expired": "the message was too old: it was not sent",
     "lease_expired": "the worker died while it was sending this mail: it may have been sent",
     "revoked": "taken back before it was sent",
@@ -1222,8 +1356,8 @@ def describe(job: Job, books: Books, done: Try, end: End) -> list[dict[str, obje
             code = "revoked" if status == "revoked" else entry["m"]
         elif not end.final or done.stop is None:
             continue
-        elif done.stop.note == "expired":
-            status, code = "failed", "expired"
+        elif done.stop.note in {"expired", "dead_letter"}:
+            status, code = "failed", done.stop.note
         else:
             status, code, not_before = "deferred", done.stop.note, end.not_before
         text = done.texts.get(mail.key) or EXPLAINED.get(code) or f"SES: {code}"

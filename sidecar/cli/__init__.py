@@ -8,12 +8,14 @@ import click
 
 from sidecar import __version__
 from sidecar.cli import (
+    aws,
     campaign,
     change,
     check,
     find,
     hold,
     logs,
+    plan,
     schema,
     show,
     suppress,
@@ -64,10 +66,12 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, find, company list, campaign list, suppress list
+    Look:    check, once --dry-run, jobs, job, find, plan
+             company list, campaign list, suppress list
     Run:     run, once, drain
     Decide:  company set, company test, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
+    AWS:     aws deploy, aws verify, aws status, aws redrive, aws rotate
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
@@ -78,6 +82,8 @@ for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
+    aws.aws,
+    plan.plan,
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

@@ -85,6 +85,10 @@ def company() -> None:
 @click.option("--sqs-queue-url", help="The queue that the worker reads.")
 @click.option("--results-queue-url", help="The queue for results that the site did not take.")
 @click.option("--ledger-table", help="The worker's DynamoDB table, to take mails back.")
+@click.option("--feedback-queue-url", help="The queue for bounces and complaints of SES.")
+@click.option("--ses-configuration-set", help="Of SES, as the worker has it.")
+@click.option("--aws-role-arn", help="A role that the access key takes on.")
+@click.option("--aws-external-id", help="What that role asks for.")
 @click.option("--ses-sender-email", help="The address that SES has verified; else each mail's own.")
 @click.option("--sender-name", help="The name beside it.")
 @click.option(

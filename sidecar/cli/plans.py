@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sidecar.context import Context
 from sidecar.holds import holds_now
 from sidecar.plan import MEASURED_SECONDS, Plan, Progress, plan
+from sidecar.reputation import standings
 from sidecar.store.jobs import JobRow
 from sidecar.store.pauses import EVERYTHING, paused_jobs
 from sidecar.store.progress import JobProgress, progress_since
@@ -22,7 +23,13 @@ def plans_of(context: Context, rows: Collection[JobRow]) -> dict[int, Plan]:
         since = site.now - MEASURED_SECONDS
         known = progress_since(conn, database, [row.id for row in running], since)
         jobs = paused_jobs(conn, database)
-    holds = holds_now(companies, jobs, site.now, everything=bool(site.state.get(EVERYTHING)))
+    holds = holds_now(
+        companies,
+        jobs,
+        site.now,
+        everything=bool(site.state.get(EVERYTHING)),
+        stopped=standings(site.state),
+    )
     found = {}
     for row in running:
         job = known.get(row.id, JobProgress())
@@ -44,7 +51,7 @@ def in_short(made: Plan) -> str:
         return made.note
     if not made.left:
         return ""
-    return f"done in {_duration(made.seconds)}, {made.per_second:.0f}/s"
+    return f"done in {duration(made.seconds)}, {made.per_second:.0f}/s"
 
 
 def in_full(made: Plan) -> str:
@@ -56,11 +63,12 @@ def in_full(made: Plan) -> str:
     end = datetime.now() + timedelta(seconds=made.seconds)
     return (
         f"{made.left} mails left at {made.per_second:.1f} a second ({made.note}):"
-        f" done in {_duration(made.seconds)}, at {end:%H:%M}"
+        f" done in {duration(made.seconds)}, at {end:%H:%M}"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words: 3 h 05 min, 5 min 02 s, 7 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

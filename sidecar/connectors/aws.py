@@ -7,16 +7,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.aws_client import (
+    FEEDBACK_QUEUE,
     JOBS_QUEUE,
     LEDGER,
     QUICK_TRIES,
     RESULTS_QUEUE,
+    SES,
     AwsAccount,
     AwsClients,
 )
+from sidecar.connectors.aws_feedback import parse_feedback
 from sidecar.connectors.aws_ledger import KEY, Ledger
 from sidecar.connectors.aws_submit import CALL_BYTES, CALL_ENTRIES, Limits, Submit
-from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
+from sidecar.connectors.base import (
+    Collected,
+    CollectedFeedback,
+    Guard,
+    Probe,
+    Quota,
+    Report,
+    Revocation,
+    Submission,
+)
 from sidecar.errors import ConnectorError, Rejected
 from sidecar.mail import MailBatch
 
@@ -45,10 +57,11 @@ class AwsConnector:
     hold: seconds that a message waits for others to share its call. wait: seconds that ``collect``
     waits for a result, 0 to 20. timeout: seconds that an answer may take, beside ``wait``.
 
-    IAM actions: sqs:SendMessage and sqs:GetQueueAttributes on the jobs queue; with a results queue
-    sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it; with a ledger
-    dynamodb:GetItem, dynamodb:PutItem and dynamodb:DescribeTable on it; with a KMS key of a queue's
-    own kms:GenerateDataKey and kms:Decrypt on that key.
+    IAM actions: sqs:SendMessage and sqs:GetQueueAttributes on the jobs queue; with a results or a
+    feedback queue sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it; with a
+    ledger
+    dynamodb:GetItem, dynamodb:PutItem and dynamodb:DescribeTable on it; ses:GetAccount; with a KMS
+    key of a queue's own kms:GenerateDataKey and kms:Decrypt on that key.
     """
 
     name = "aws"
@@ -121,25 +134,38 @@ class AwsConnector:
         url = self.account.results_queue_url
         if not url:
             return []
-        # What answers is read inside the call: what cannot be read did not come from AWS.
-        return self._clients.ask(
-            RESULTS_QUEUE,
-            lambda: [
-                Collected(message["ReceiptHandle"], message["Body"])
-                for message in self._clients.sqs.receive_message(
-                    QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=self._wait
-                ).get("Messages", ())
-            ],
-        )
+        return [Collected(receipt, body) for receipt, body in self._receive(url, RESULTS_QUEUE)]
 
     def forget(self, receipts: Sequence[str]) -> None:
         """Delete results from the results queue; see ``Connector.forget``."""
-        url = self.account.results_queue_url
-        for start in range(0, len(receipts) if url else 0, CALL_ENTRIES):
-            failed = self._delete(url, receipts[start : start + CALL_ENTRIES])
-            if failed:
-                codes = ", ".join(sorted(set(failed)))
-                log.warning("%d results could not be deleted, come again: %s", len(failed), codes)
+        self._forget(self.account.results_queue_url, receipts, RESULTS_QUEUE)
+
+    def collect_feedback(self) -> list[CollectedFeedback]:
+        """Up to ten messages of the feedback queue; see ``FeedbackConnector``."""
+        url = self.account.feedback_queue_url
+        found = self._receive(url, FEEDBACK_QUEUE, wait=0) if url else []
+        return [CollectedFeedback(receipt, parse_feedback(body)) for receipt, body in found]
+
+    def forget_feedback(self, receipts: Sequence[str]) -> None:
+        """Delete messages from the feedback queue; see ``FeedbackConnector``."""
+        self._forget(self.account.feedback_queue_url, receipts, FEEDBACK_QUEUE)
+
+    def quota(self) -> Quota:
+        """What SES lets the account send; raises ConnectorError."""
+
+        def call() -> Quota:
+            answer = self._clients.ses.get_account()
+            quota, status = answer["SendQuota"], answer.get("EnforcementStatus", "")
+            return Quota(
+                per_second=float(quota["MaxSendRate"]),
+                per_day=int(quota["Max24HourSend"]),
+                sent_today=int(quota["SentLast24Hours"]),
+                sandbox=not answer["ProductionAccessEnabled"],
+                sending=bool(answer["SendingEnabled"]),
+                reproach="" if status == "HEALTHY" else status,
+            )
+
+        return self._clients.ask(SES, call)
 
     def revoke(self, mails: Sequence[Revocation]) -> frozenset[str]:
         """Mark mails as revoked in the ledger; see ``Connector.revoke``. None without a ledger."""
@@ -154,12 +180,15 @@ class AwsConnector:
             return None
 
     def probe(self) -> Probe:
-        """Ask both queues and the ledger what they are."""
+        """Ask the queues and the ledger what they are."""
         try:
             found = [self._probe_jobs_queue()]
             if url := self.account.results_queue_url:
                 depth = sum(self._attributes(url, DEPTH).values())
                 found.append(f"{RESULTS_QUEUE}: {depth} messages")
+            if url := self.account.feedback_queue_url:
+                depth = sum(self._attributes(url, DEPTH).values())
+                found.append(f"{FEEDBACK_QUEUE}: {depth} messages")
             if self.account.ledger_table:
                 found.append(self._probe_ledger())
         except ConnectorError as error:
@@ -204,10 +233,35 @@ class AwsConnector:
         keys = [key["AttributeName"] for key in table["KeySchema"]]
         return table["TableStatus"], [(key, types[key]) for key in keys]
 
-    def _delete(self, url: str, receipts: Sequence[str]) -> list[str]:
+    def _receive(self, url: str, subject: str, wait: int | None = None) -> list[tuple[str, str]]:
+        """Up to ten messages of a queue: their receipts and bodies."""
+        # What answers is read inside the call: what cannot be read did not come from AWS.
+        return self._clients.ask(
+            subject,
+            lambda: [
+                (message["ReceiptHandle"], message["Body"])
+                for message in self._clients.sqs.receive_message(
+                    QueueUrl=url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=self._wait if wait is None else wait,
+                ).get("Messages", ())
+            ],
+        )
+
+    def _forget(self, url: str, receipts: Sequence[str], subject: str) -> None:
+        for start in range(0, len(receipts) if url else 0, CALL_ENTRIES):
+            failed = self._delete(url, receipts[start : start + CALL_ENTRIES], subject)
+            if failed:
+                codes = ", ".join(sorted(set(failed)))
+                log.warning(
+                    "%s: %d messages could not be deleted, come again: %s",
+                    subject, len(failed), codes,
+                )  # fmt: skip
+
+    def _delete(self, url: str, receipts: Sequence[str], subject: str) -> list[str]:
         """The codes of those that could not be deleted."""
         return self._clients.ask(
-            RESULTS_QUEUE,
+            subject,
             lambda: [
                 entry["Code"]
                 for entry in self._clients.sqs.delete_message_batch(
@@ -226,5 +280,7 @@ class AwsConnector:
             answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
             return {name: int(answer["Attributes"][name]) for name in names}
 
-        subject = JOBS_QUEUE if url == self.account.queue_url else RESULTS_QUEUE
+        account = self.account
+        names_of = {account.queue_url: JOBS_QUEUE, account.feedback_queue_url: FEEDBACK_QUEUE}
+        subject = names_of.get(url, RESULTS_QUEUE)
         return self._clients.ask(subject, call, tries)

@@ -7,12 +7,14 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3.session
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -36,12 +38,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOBS_QUEUE, RESULTS_QUEUE, LEDGER = "jobs queue", "results queue", "ledger table"
+FEEDBACK_QUEUE, SES, ROLE = "feedback queue", "SES", "role"
 CONNECT_TIMEOUT = 5.0
 QUICK_TRIES = 3
 """How often an idempotent call is tried, within a second or two."""
 
 _REGION = re.compile(r"[a-z]{2,8}(-[a-z]+){1,3}-\d{1,2}")
 _SQS_HOST = re.compile(r"sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,200}", re.ASCII)
+_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,255}", re.ASCII)
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 # Variables of a botocore session: name in a file, name in the environment, value, type.
@@ -60,7 +65,8 @@ logging.getLogger("botocore").setLevel(logging.INFO)
 class AwsAccount:
     """Where an AWS connector works, and as whom. Raises ConfigError for what cannot be meant.
 
-    queue_url: of a standard queue. results_queue_url, ledger_table: '' if there is none.
+    queue_url: of a standard queue. results_queue_url, feedback_queue_url, ledger_table: '' if there
+    is none. role_arn: a role that the key takes on, '' for none; external_id: what it asks for.
     endpoint_url: of SQS, '' for the region's own (else of a VPC endpoint, or a test);
     ledger_endpoint_url: of DynamoDB, '' for the same as ``endpoint_url``. key, site_uid: what jobs
     are signed with, and for which site.
@@ -73,7 +79,10 @@ class AwsAccount:
     site_uid: str
     key: SigningKey = field(repr=False)
     results_queue_url: str = ""
+    feedback_queue_url: str = ""
     ledger_table: str = ""
+    role_arn: str = ""
+    external_id: str = field(default="", repr=False)
     endpoint_url: str = ""
     ledger_endpoint_url: str = ""
 
@@ -83,8 +92,13 @@ class AwsAccount:
         if not self.access_key or not self.secret_key:
             raise ConfigError("aws_access_key and aws_secret_key: both are needed")
         self._check_queue("sqs_queue_url", self.queue_url)
-        if self.results_queue_url:
-            self._check_queue("results_queue_url", self.results_queue_url)
+        for name in ("results_queue_url", "feedback_queue_url"):
+            if url := getattr(self, name):
+                self._check_queue(name, url)
+        if self.role_arn and not _ROLE_ARN.fullmatch(self.role_arn):
+            raise ConfigError(f"aws_role_arn: {self.role_arn!r} is not the ARN of a role")
+        if self.external_id and not _EXTERNAL_ID.fullmatch(self.external_id):
+            raise ConfigError("aws_external_id: 2 to 255 letters, digits or any of + = , . @ : / -")
         for name in ("endpoint_url", "ledger_endpoint_url"):
             if url := getattr(self, name):
                 _check_url(name, url)
@@ -143,6 +157,8 @@ class AwsClients:
         self._sending = threading.local()
         self._sqs: SQSClient | None = None
         self._dynamodb: DynamoDBClient | None = None
+        self._ses: Any = None
+        self._made: boto3.session.Session | None = None
 
     @property
     def sqs(self) -> "SQSClient":
@@ -167,6 +183,16 @@ class AwsClients:
                     "dynamodb", config=self._config(), endpoint_url=url or None
                 )
             return self._dynamodb
+
+    @property
+    def ses(self) -> Any:
+        """The client of SES: what the account may send. The sidecar sends nothing by it."""
+        with self._lock:
+            if self._ses is None:
+                self._ses = self._session().client(
+                    "sesv2", config=self._config(), endpoint_url=self._beside() or None
+                )
+            return self._ses
 
     def ask(self, subject: str, call: Callable[[], T], tries: int = QUICK_TRIES) -> T:
         """The answer of an idempotent call, tried a few times. Raises ConnectorError.
@@ -202,7 +228,7 @@ class AwsClients:
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
-            for client in (self._sqs, self._dynamodb):
+            for client in (self._sqs, self._dynamodb, self._ses):
                 if client is not None:
                     client.close()
 
@@ -216,12 +242,40 @@ class AwsClients:
         yield body
 
     def _session(self) -> boto3.session.Session:
-        return boto3.session.Session(
-            aws_access_key_id=self.account.access_key,
-            aws_secret_access_key=self.account.secret_key,
-            region_name=self.account.region,
-            botocore_session=botocore.session.Session(session_vars=_OF_NOBODY_ELSE),
+        """The account's session; with a role, its credentials are asked for again in time."""
+        if self._made is None:
+            account = self.account
+            session = botocore.session.Session(session_vars=_OF_NOBODY_ELSE)
+            session.set_credentials(account.access_key, account.secret_key)
+            if account.role_arn:
+                self._take_on(session)
+            self._made = boto3.session.Session(region_name=account.region, botocore_session=session)
+        return self._made
+
+    def _take_on(self, session: Any) -> None:
+        """Have a botocore session act as the account's role."""
+        account = self.account
+        extra = {"RoleSessionName": f"manireports-{account.site_uid}"[:64]}
+        if account.external_id:
+            extra["ExternalId"] = account.external_id
+        creator = partial(
+            session.create_client,
+            region_name=account.region,
+            config=self._config(),
+            endpoint_url=self._beside() or None,
         )
+        fetcher = AssumeRoleCredentialFetcher(
+            creator, session.get_credentials(), account.role_arn, extra_args=extra, cache={}
+        )
+        # botocore has no public way to give a session credentials that renew themselves.
+        session._credentials = DeferredRefreshableCredentials(
+            fetcher.fetch_credentials, method="assume-role"
+        )
+
+    def _beside(self) -> str:
+        """Where SES and STS are: what is set is an endpoint of SQS, unless it is a test's AWS."""
+        url = self.account.endpoint_url
+        return url if url and _is_loopback(urlsplit(url).hostname or "") else ""
 
     def _config(self) -> Config:
         return Config(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sidecar.mail import MailBatch, Outcome
 
@@ -75,6 +75,56 @@ class Revocation:
     generation: int
 
 
+class FeedbackKind(StrEnum):
+    """What a provider learns of a mail after it took it."""
+
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    """For good: the address takes no mail."""
+    SOFT_BOUNCED = "soft_bounced"
+    """This mail did not arrive; another may."""
+    COMPLAINED = "complained"
+    REJECTED = "rejected"
+    """The provider did not send it after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a provider says of one address of one mail, unproven.
+
+    site_uid, mail_key: '' where it does not name them; message_id: the provider's own. text: the
+    diagnostic, one line.
+    """
+
+    kind: FeedbackKind
+    address: str
+    message_id: str
+    mail_key: str = ""
+    site_uid: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedFeedback:
+    """A message of the provider's feedback queue. receipt: what ``forget_feedback`` takes."""
+
+    receipt: str
+    events: tuple[Feedback, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the provider's account may send. per_day: -1 for any number. sandbox: only to addresses
+    that are verified. reproach: what the provider has against the account, '' for nothing."""
+
+    per_second: float
+    per_day: int
+    sent_today: int
+    sandbox: bool
+    sending: bool
+    reproach: str = ""
+
+
 class Connector(Protocol):
     """Where work goes. One instance serves one set of provider settings; thread-safe.
 
@@ -128,3 +178,20 @@ class Connector(Protocol):
 
     def close(self, deadline: float) -> None:
         """Stop taking new mails, finish those in flight until monotonic ``deadline``, let go."""
+
+
+@runtime_checkable
+class FeedbackConnector(Connector, Protocol):
+    """A connector whose provider tells what became of mails after it took them."""
+
+    def collect_feedback(self) -> list[CollectedFeedback]:
+        """Some of what waits in the provider's feedback queue; empty if nothing, or no queue.
+
+        As ``collect``: everything comes again until it is forgotten. Raises ConnectorError.
+        """
+
+    def forget_feedback(self, receipts: Sequence[str]) -> None:
+        """Delete collected feedback, after it is committed. Raises ConnectorError."""
+
+    def quota(self) -> Quota:
+        """What the account may send. Raises ConnectorError."""

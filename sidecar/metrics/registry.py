@@ -65,6 +65,24 @@ class Metrics:
             ["verdict"],
             registry=r,
         )
+        self.feedback = Counter(
+            "manireports_feedback",
+            "What providers learned of mails after they took them, by kind.",
+            ["kind"],
+            registry=r,
+        )
+        self.bounce_rate = Gauge(
+            "manireports_bounce_rate",
+            "Share of a company's last 1,000 mails that bounced for good; 0.05 pauses it.",
+            ["company"],
+            registry=r,
+        )
+        self.complaint_rate = Gauge(
+            "manireports_complaint_rate",
+            "Share of a company's last 1,000 mails that were reported as spam; 0.001 pauses it.",
+            ["company"],
+            registry=r,
+        )
         self.lock_busy = Counter(
             "manireports_lock_busy", "Times that cron held the queue's lock.", registry=r
         )

@@ -2,7 +2,7 @@
 Moodle's."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from urllib.parse import urlsplit
@@ -180,6 +180,14 @@ class TestMails:
 
     def give_back(self, conn: Connection, originals: Mapping[int, int], stamp: int) -> set[int]:  # noqa: ARG002
         """``jobs.Source.give_back``: no queue of Moodle's knows this mail."""
+        return set()
+
+    def still_wait(
+        self,
+        conn: Connection,  # noqa: ARG002 - as the protocol says
+        rows: Collection[tuple[int, int]],  # noqa: ARG002
+    ) -> set[tuple[int, int]]:
+        """``jobs.Source.still_wait``: none, nothing waits in a queue."""
         return set()
 
 

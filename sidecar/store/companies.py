@@ -35,12 +35,18 @@ SETTABLE = frozenset(
         "sqs_queue_url",
         "results_queue_url",
         "ledger_table",
+        "feedback_queue_url",
+        "ses_configuration_set",
+        "aws_role_arn",
+        "aws_external_id",
         "ses_sender_email",
         "sender_name",
         "send_window",
     }
 )
 """What an admin may set; SECRETS among them come encrypted."""
+
+_OF_THE_KEY = frozenset({"aws_secret_key", "aws_role_arn", "aws_external_id"})
 
 ALWAYS = "always"
 
@@ -78,6 +84,10 @@ class Company:
     sqs_queue_url: str = ""
     results_queue_url: str = ""
     ledger_table: str = ""
+    feedback_queue_url: str = ""
+    ses_configuration_set: str = ""
+    aws_role_arn: str = ""
+    aws_external_id: str = ""
     ses_sender_email: str = ""
     sender_name: str = ""
     send_window: str = ""
@@ -149,6 +159,8 @@ def _merge(row: RowMapping, default: Company) -> Company:
         value = row[each.name]
         # A key of its own has a past of its own: none of another company's keys is valid beside it.
         keeps = row["callback_key"] and each.name.startswith("callback_")
+        # Keys go together: a role is nothing that another key may take on.
+        keeps = keeps or (row["aws_access_key"] and each.name in _OF_THE_KEY)
         # Zero is a choice, an empty text is none.
         unset = each.default if keeps else getattr(default, each.name)
         own[each.name] = unset if value in (None, "") else value
@@ -183,6 +195,14 @@ def set_company(
     )
     if not exists:
         tx.conn.execute(insert(table).values(company_id=company_id, **values))
+
+
+def has_own_key(database: Database, company_id: int) -> bool:
+    """Whether a company's worker has a key of its own, none of row 0."""
+    table = database.tables.companies
+    query = select(table.c.callback_key).where(table.c.company_id == company_id)
+    with database.read() as conn:
+        return bool(conn.execute(query).scalar())
 
 
 def replace_callback_key(

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sidecar.store.database import Database, Transaction
@@ -53,17 +54,26 @@ def waiting(database: Database, after: int, limit: int) -> list[Delivery]:
         select(c).where(c.c.processed_at.is_(None), c.c.id > after).order_by(c.c.id).limit(limit)
     )
     with database.read() as conn:
-        return [
-            Delivery(
-                delivery_id=row.delivery_id,
-                callback_key=row.callback_key,
-                signed_at=row.signed_at,
-                payload=row.payload or "",
-                signature=row.signature,
-                id=row.id,
-            )
-            for row in conn.execute(query)
-        ]
+        return [_delivery(row) for row in conn.execute(query)]
+
+
+def named(database: Database, delivery_ids: Collection[str]) -> list[Delivery]:
+    """Those of these deliveries that have come, settled or not."""
+    c = database.tables.callbacks
+    query = select(c).where(c.c.delivery_id.in_(list(delivery_ids))).order_by(c.c.id)
+    with database.read() as conn:
+        return [_delivery(row) for row in conn.execute(query)]
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        delivery_id=row.delivery_id,
+        callback_key=row.callback_key,
+        signed_at=row.signed_at,
+        payload=row.payload or "",
+        signature=row.signature,
+        id=row.id,
+    )
 
 
 def mark_processed(

@@ -25,6 +25,7 @@ class KnownMail:
     id: int
     status: Recipient
     tries: int
+    error_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ def known_mails(
     """The batch's mails among ``mail_keys``, locked."""
     r = database.tables.recipients
     query = (
-        select(r.c.mail_key, r.c.id, r.c.status, r.c.tries)
+        select(r.c.mail_key, r.c.id, r.c.status, r.c.tries, r.c.error_code)
         .where(r.c.batch_id == batch_id, r.c.mail_key.in_(list(mail_keys)))
         .with_for_update()
     )
     return {
-        row.mail_key: KnownMail(row.id, Recipient(row.status), row.tries)
+        row.mail_key: KnownMail(row.id, Recipient(row.status), row.tries, row.error_code)
         for row in tx.conn.execute(query)
     }
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from sidecar import __version__
 from sidecar.errors import DatabaseError, LeaseLostError, SchemaMissingError
@@ -82,6 +82,14 @@ def read_site(database: Database) -> SiteRow:
         state=json.loads(row.state or "{}"),
         now=int(row.now),
     )
+
+
+def read_state(conn: Connection, database: Database) -> Mapping[str, object]:
+    """The row's state, as a transaction sees it."""
+    state: dict[str, object] = json.loads(
+        conn.execute(select(database.tables.sidecar.c.state)).scalar() or "{}"
+    )
+    return state
 
 
 def set_identity(tx: Transaction, database: Database, site_uid: str, fingerprint: str) -> None:

@@ -115,6 +115,7 @@ class Taken:
     raw: bytes
     tags: dict[str, str]
     configuration_set: str
+    tenant: str
 
     @property
     def message(self) -> EmailMessage:
@@ -232,6 +233,7 @@ class FakeSes(_Server):
                     base64.b64decode(fields["Content"]["Raw"]["Data"]),
                     {tag["Name"]: tag["Value"] for tag in fields["EmailTags"]},
                     fields.get("ConfigurationSetName", ""),
+                    fields.get("TenantName", ""),
                 )
             )
         if mood is Mood.TAKE:
@@ -334,13 +336,17 @@ class Rig:
     def receive(self) -> dict[str, Any]:
         """The event with which Lambda calls the function: what is visible now, at most ten."""
         found = self.sqs.receive_message(
-            QueueUrl=self.queue, MaxNumberOfMessages=10, VisibilityTimeout=3600
+            QueueUrl=self.queue,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=3600,
+            MessageSystemAttributeNames=["All"],
         )
         records = [
             {
                 "messageId": message["MessageId"],
                 "receiptHandle": message["ReceiptHandle"],
                 "body": message["Body"],
+                "attributes": dict(message.get("Attributes", {})),
                 "eventSource": "aws:sqs",
             }
             for message in found.get("Messages", [])

@@ -82,7 +82,16 @@ def test_what_ses_is_told_beside_the_message(rig: Rig, monkeypatch: pytest.Monke
         "batch_key": batch.batch_key,
         "mail_key": batch.mails[0].mail_key,
         "company_id": "7",
+        "site_uid": SITE,
     }
+    assert taken.tenant == ""
+
+
+def test_the_tenant_of_ses(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENANT_NAME", "acme")
+    rig.ask(make_batch(1))
+    assert rig.run() == 0
+    assert rig.ses.taken[0].tenant == "acme"
 
 
 def test_several_are_in_flight_but_not_more(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
