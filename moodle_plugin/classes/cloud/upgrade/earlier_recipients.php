@@ -99,20 +99,20 @@ class earlier_recipients {
      * A row as it is from now on.
      *
      * @param \stdClass $row as it was
-     * @param array $data its recipient_data
+     * @param string[] $data its recipient_data
      * @param \stdClass|null $job its job, as the earlier version left it
      * @param array $users username => user
      */
     private function changed(\stdClass $row, array $data, ?\stdClass $job, array $users): \stdClass {
-        $secret = trim((string)($data['password'] ?? ''));
+        $secret = trim($data['password'] ?? '');
         $clean = fn(?string $text): string => $secret === '' ? (string)$text : str_replace($secret, '***', (string)$text);
         $state = self::STATES[strtolower(trim($row->status))] ?? self::state_by_job($job);
         $ended = (int)($job->completed_at ?? 0) ?: (int)($job->created_at ?? 0);
-        $user = $users[\core_text::strtolower((string)($data['username'] ?? ''))] ?? null;
+        $user = $users[\core_text::strtolower($data['username'] ?? '')] ?? null;
         $known = $user && \core_text::strtolower($user->email) === \core_text::strtolower($row->email);
         $kept = array_intersect_key($data, ['firstname' => 1, 'lastname' => 1, 'username' => 1]);
-        $kept = array_map(fn($text): string => $clean(is_scalar($text) ? (string)$text : ''), $kept);
-        if (is_string($data['custom_subject'] ?? null)) {
+        $kept = array_map($clean, $kept);
+        if (isset($data['custom_subject'])) {
             $kept['subject'] = $clean($data['custom_subject']);
         }
         $error = trim($clean($row->error_message));
@@ -165,26 +165,24 @@ class earlier_recipients {
     }
 
     /**
-     * What recipient_data holds; nothing if it cannot be read, because then nobody knows what is in it.
+     * The texts in recipient_data; none if it cannot be read, because then nobody knows what is in it.
      *
      * @param string|null $json
+     * @return string[]
      */
     private static function data(?string $json): array {
         $data = json_decode((string)$json, true);
-        return is_array($data) ? $data : [];
+        return is_array($data) ? array_map('strval', array_filter($data, 'is_scalar')) : [];
     }
 
     /**
      * Users of this site by user name, in lower case.
      *
-     * @param array $usernames
+     * @param string[] $usernames
      */
     private function users(array $usernames): array {
         global $CFG, $DB;
-        $names = array_filter(array_unique(array_map(
-            fn($name): string => is_string($name) ? \core_text::strtolower($name) : '',
-            $usernames
-        )));
+        $names = array_filter(array_unique(array_map([\core_text::class, 'strtolower'], $usernames)), 'strlen');
         if (!$names) {
             return [];
         }
