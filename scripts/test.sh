@@ -35,7 +35,6 @@ set_up() {
     need php-mysql has_php mysqli
     need php-xml has_php dom
     need php-mbstring has_php mbstring
-    need php-common has_php sodium
     need phpunit command -v phpunit
     ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
     has_headers 2>/dev/null || die "the C headers of $(command -v "$python") are missing"

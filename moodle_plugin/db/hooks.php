@@ -15,7 +15,7 @@
 // along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
 
 /**
- * Hooks of Moodle 4.4 and later.
+ * Hooks of Moodle 4.4 and later; 4.3 knows neither of them, and callbacks only as text.
  *
  * @package   local_manireports
  * @copyright 2026 ManiReports
@@ -27,10 +27,10 @@ defined('MOODLE_INTERNAL') || die();
 $callbacks = [
     [
         'hook' => \core\hook\output\before_http_headers::class,
-        'callback' => [\local_manireports\cloud\hook_callbacks::class, 'before_http_headers'],
+        'callback' => '\local_manireports\cloud\hook_callbacks::before_http_headers',
     ],
     [
         'hook' => \core\hook\output\before_footer_html_generation::class,
-        'callback' => [\local_manireports\cloud\hook_callbacks::class, 'before_footer'],
+        'callback' => '\local_manireports\cloud\hook_callbacks::before_footer',
     ],
 ];
