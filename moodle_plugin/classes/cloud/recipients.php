@@ -226,6 +226,24 @@ class recipients {
     }
 
     /**
+     * Addresses that begin with a text and got, or get, a mail that the current user may see.
+     *
+     * @param string $text
+     * @return string[]
+     */
+    public static function addresses(string $text): array {
+        global $DB;
+        [$visible, $params] = access::sql(access::VIEW, 'j.company_id');
+        // A range, which the index answers whatever the database's LIKE makes of capitals.
+        $sql = 'SELECT DISTINCT r.email FROM {' . self::TABLE . '} r JOIN {' . cloud_job_manager::TABLE . "} j ON j.id = r.job_id
+                 WHERE r.email >= :text AND r.email < :end AND $visible ORDER BY r.email";
+        $text = \core_text::strtolower($text);
+        $params += ['text' => $text, 'end' => $text . str_repeat('z', 20)];
+        $found = array_keys($DB->get_records_sql($sql, $params, 0, self::MOST_USERS));
+        return array_values(array_filter($found, fn($email) => str_starts_with(\core_text::strtolower($email), $text)));
+    }
+
+    /**
      * A user, if the current user may know them.
      *
      * @param int $id
