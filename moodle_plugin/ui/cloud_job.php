@@ -82,10 +82,11 @@ if ($action !== '' || $resend) {
     exit;
 }
 
+$output = $PAGE->get_renderer('core');
 $request = $requestid ? requests::read($requestid) : null;
 $data = [
-    'tabs' => (new tabs('jobs'))->export_for_template($OUTPUT),
-    'live' => (new job_view($job, $status, $text, $after, $before))->export_for_template($OUTPUT),
+    'tabs' => (new tabs('jobs'))->export_for_template($output),
+    'live' => (new job_view($job, $status, $text, $after, $before))->export_for_template($output),
     'answer' => $request && $request->status !== 'new' ? answers::words($request->action, $request->answer) : '',
     'answerfailed' => $request && $request->status === 'failed',
     'waitfor' => $request && $request->status === 'new' ? (int)$request->id : 0,

@@ -49,12 +49,13 @@ if ($sending !== '' && confirm_sesskey()) {
     }
 }
 
-$list = (new jobs_list($filter, $pagenumber))->export_for_template($OUTPUT);
+$output = $PAGE->get_renderer('core');
+$list = (new jobs_list($filter, $pagenumber))->export_for_template($output);
 $data = [
-    'tabs' => (new tabs('jobs'))->export_for_template($OUTPUT),
-    'filter' => $list['nojobs'] ? false : (new jobs_filter_form($filter))->export_for_template($OUTPUT),
+    'tabs' => (new tabs('jobs'))->export_for_template($output),
+    'filter' => $list['nojobs'] ? false : (new jobs_filter_form($filter))->export_for_template($output),
     'list' => $list,
-    'charts' => $list['nojobs'] ? false : (new charts($filter->company))->export_for_template($OUTPUT),
+    'charts' => $list['nojobs'] ? false : (new charts($filter->company))->export_for_template($output),
     'download' => !$list['hasjobs'] ? '' : $OUTPUT->download_dataformat_selector(
         get_string('clouddownloadjobs', 'local_manireports'),
         new moodle_url('/local/manireports/ui/cloud_download.php'),

@@ -40,8 +40,9 @@ page::begin(
     get_string('cloudsearch', 'local_manireports'),
     access::VIEW
 );
-$data = ['tabs' => (new tabs('search'))->export_for_template($OUTPUT)]
-    + (new person_search($text, $userid, $below))->export_for_template($OUTPUT);
+$output = $PAGE->get_renderer('core');
+$data = ['tabs' => (new tabs('search'))->export_for_template($output)]
+    + (new person_search($text, $userid, $below))->export_for_template($output);
 if (!empty($data['hasmails'])) {
     $data['download'] = $OUTPUT->download_dataformat_selector(
         get_string('clouddownloadmails', 'local_manireports'),
