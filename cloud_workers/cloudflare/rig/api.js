@@ -106,8 +106,9 @@ async function push(env, messages) {
   if (sizes.reduce((sum, size) => sum + size, 0) > BATCH) {
     return failure(413, 10205, "Batch too large");
   }
+  const sent = env.REPEAT ? [...messages, ...messages] : messages;
   await env.JOBS.sendBatch(
-    messages.map(({ body, content_type: contentType, delay_seconds: delaySeconds }) => ({
+    sent.map(({ body, content_type: contentType, delay_seconds: delaySeconds }) => ({
       body,
       contentType,
       ...(delaySeconds ? { delaySeconds } : {}),

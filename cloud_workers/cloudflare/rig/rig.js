@@ -20,9 +20,9 @@ export const TOKEN = "token-of-the-rig-0123456789";
 
 /**
  * Start it. bindings: the Worker's vars and secrets; persist: the folder of its storage, or false;
- * retries: so often the queue brings a message back before it is dead.
+ * retries: so often the queue brings a message back before it is dead; repeat: it has each twice.
  */
-export async function start({ bindings, port = 0, persist = false, retries = 100 }) {
+export async function start({ bindings, port = 0, persist = false, retries = 100, repeat = false }) {
   const mf = new Miniflare({
     host: "127.0.0.1",
     port,
@@ -34,7 +34,7 @@ export async function start({ bindings, port = 0, persist = false, retries = 100
         name: "api",
         scriptPath: join(here, "api.js"),
         modulesRoot: here,
-        bindings: { TOKEN, JOBS_ID: JOBS, RESULTS_ID: RESULTS },
+        bindings: { TOKEN, JOBS_ID: JOBS, RESULTS_ID: RESULTS, REPEAT: repeat },
         queueProducers: { JOBS: { queueName: "jobs" } },
         queueConsumers: { results: { maxBatchSize: 20, maxBatchTimeout: 0, maxRetries: 100 } },
         durableObjects: { SHELF: { className: "Shelf", useSQLite: true } },
