@@ -7,7 +7,19 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import campaign, change, check, find, hold, logs, schema, show, suppress, work
+from sidecar.cli import (
+    campaign,
+    change,
+    check,
+    cloudflare,
+    find,
+    hold,
+    logs,
+    schema,
+    show,
+    suppress,
+    work,
+)
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
 
@@ -56,6 +68,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     Run:     run, once, drain
     Decide:  company set, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
+    Cloud:   cloudflare deploy, cloudflare verify, cloudflare status
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
@@ -65,6 +78,7 @@ for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
+    cloudflare.cloudflare,
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

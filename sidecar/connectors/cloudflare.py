@@ -148,6 +148,24 @@ class CloudflareConnector:
             return Probe(ok=False, detail=str(error))
         return Probe(ok=True, detail="; ".join(found), doubt="; ".join(doubts))
 
+    def ask_worker(self) -> Mapping[str, object]:
+        """How the Worker is set up; raises ConnectorError."""
+        found = self._client.ask_worker("status", {})
+        if not isinstance(found.get("sender"), str):
+            raise Unavailable(f"{WORKER}: what answered is not our Worker", "garbage")
+        return found
+
+    def status(self) -> dict[str, object]:
+        """What waits in the queues, and how the Worker is set up; raises ConnectorError."""
+        found: dict[str, object] = {JOBS_QUEUE: self._backlog(JOBS_QUEUE, self.account.queue_id)}
+        if queue := self.account.results_queue_id:
+            found[RESULTS_QUEUE] = self._backlog(RESULTS_QUEUE, queue)
+        if self.account.worker_url:
+            worker = self.ask_worker()
+            found |= {f"{WORKER} {name}": worker.get(name) for name in ("version", "sender")}
+            found[f"{WORKER} calls back"] = "yes" if worker.get("callback") else "no"
+        return found
+
     def close(self, deadline: float) -> None:
         """Take no new batch; wait for the request in flight until ``deadline``.
 
@@ -174,13 +192,10 @@ class CloudflareConnector:
         return f"{subject} {fields.get('queue_name', queue_id)}: {backlog} messages"
 
     def _probe_worker(self, doubts: list[str]) -> str:
-        found = self._client.ask_worker("status", {})
-        sender, callback = found.get("sender"), found.get("callback")
-        if not isinstance(sender, str):
-            raise Unavailable(f"{WORKER}: what answered is not our Worker", "garbage")
-        if not callback and not self.account.results_queue_id:
+        found = self.ask_worker()
+        if not found.get("callback") and not self.account.results_queue_id:
             doubts.append("the Worker has no CALLBACK_URL, and no results queue is set")
-        return f"{WORKER}: sends by {sender}"
+        return f"{WORKER}: sends by {found['sender']}"
 
     def _backlog(self, subject: str, queue_id: str) -> int:
         found = self._client.ask_queue(subject, queue_id, "metrics", tries=1)

@@ -7,7 +7,6 @@ killed and started again. Needs Node and the packages that `scripts/lib.sh` inst
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,23 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from sidecar.cli.wrangler import WORKER, installed, node
 from sidecar.errors import SidecarError
 
-HOME = Path(__file__).parents[2] / "cloud_workers" / "cloudflare"
-NODE = Path(__file__).parents[2] / ".tools" / "node" / "node_modules" / ".bin" / "node"
 ACCOUNT, JOBS, RESULTS = "a" * 32, "1" * 32, "2" * 32
 TOKEN = "token-of-the-rig-0123456789"  # noqa: S105 - known to all
-START_SECONDS = 60.0
-
-
-def node() -> str:
-    """The Node that the scripts have set up, else the system's; raises SidecarError."""
-    found = str(NODE) if NODE.is_file() else shutil.which("node")
-    if found is None:
-        raise SidecarError("Cloudflare needs Node 20 or newer: scripts/demo.sh installs it")
-    if not (HOME / "node_modules" / "miniflare").is_dir():
-        raise SidecarError(f"{HOME}: the packages of its package.json are not installed")
-    return found
 
 
 class Workerd:
@@ -83,7 +70,8 @@ class Workerd:
 
     def restart(self) -> None:
         """Start it as it was started before, on what it has stored."""
-        command = [node(), str(HOME / "rig" / "serve.js"), json.dumps(self._configuration)]
+        installed()
+        command = [node(), str(WORKER / "rig" / "serve.js"), json.dumps(self._configuration)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -93,8 +81,8 @@ class Workerd:
                 start_new_session=True,
             )
         # Its log follows on standard error; the one line on standard output says that it answers.
-        assert self._process.stdout
-        if not self._process.stdout.readline().startswith(b'{"url"'):
+        said = self._process.stdout.readline() if self._process.stdout else b""
+        if not said.startswith(b'{"url"'):
             self.kill()
             end = self.log.read_text("utf-8", "replace")[-1000:]
             raise SidecarError(f"the Cloudflare rig did not start:\n{end}")
