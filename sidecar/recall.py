@@ -52,8 +52,9 @@ class Recall:
             if to_send_later and any(mail.generation for mail in mails):
                 why = "repeated mails cannot be taken back and sent later"
                 mails = [mail for mail in mails if not mail.generation]
-            if provider == "aws" and not company.ledger_table:
-                why = "no ledger table is set, through which they could be taken back"
+            if not company.ledger(provider):
+                kind = "URL of the Worker" if provider == "cloudflare" else "ledger table"
+                why = f"no {kind} is set, through which they could be taken back"
                 continue
             try:
                 connector = self._routes.connector(self._routes.cloud(company, provider))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from sidecar.connectors.aws import AwsConnector
 from sidecar.connectors.aws_client import AwsAccount
 from sidecar.connectors.base import Connector, Guard
+from sidecar.connectors.cloudflare import CloudflareConnector
+from sidecar.connectors.cloudflare_client import CloudflareAccount
 from sidecar.connectors.dkim import DkimKeys
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
@@ -43,7 +45,15 @@ class AwsRoute:
     provider = "aws"
 
 
-Route = SmtpRoute | AwsRoute
+@dataclass(frozen=True, slots=True)
+class CloudflareRoute:
+    """An account, its queues, its Worker and the key that jobs are signed with."""
+
+    account: CloudflareAccount
+    provider = "cloudflare"
+
+
+Route = SmtpRoute | AwsRoute | CloudflareRoute
 """One lane of sending: companies with equal routes share a connector and its connections."""
 
 
@@ -79,15 +89,20 @@ class Routes:
         """The company's route by a provider with an account; raises MailSettingsError."""
         if provider == "aws":
             return self._aws(company)
-        raise MailSettingsError(f"provider {provider} is not built yet")
+        if provider == "cloudflare":
+            return self._cloudflare(company)
+        raise MailSettingsError(f"there is no provider {provider}")
 
     def reporting(self, companies: Iterable[Company]) -> list[Route]:
         """The routes whose provider tells results by a queue of its own."""
         found: dict[Route, None] = {}
         for company in companies:
-            if company.provider == "aws" or (company.sqs_queue_url and company.results_queue_url):
-                with contextlib.suppress(MailSettingsError):
-                    found[self._aws(company)] = None
+            queues = {"aws": company.sqs_queue_url, "cloudflare": company.cloudflare_queue_id}
+            for provider, queue in queues.items():
+                # Also of a provider that the company has left: its last results may come yet.
+                if company.provider == provider or (queue and company.results_queue(provider)):
+                    with contextlib.suppress(MailSettingsError):
+                        found[self.cloud(company, provider)] = None
         return list(found)
 
     def feedback(self, companies: Iterable[Company]) -> dict[str, Route]:
@@ -113,8 +128,8 @@ class Routes:
                     access_key=self._reveal(company.aws_access_key),
                     secret_key=self._reveal(company.aws_secret_key),
                     queue_url=company.sqs_queue_url,
-                    results_queue_url=company.results_queue_url,
-                    ledger_table=company.ledger_table,
+                    results_queue_url=company.results_queue("aws"),
+                    ledger_table=company.ledger("aws"),
                     feedback_queue_url=company.feedback_queue_url,
                     role_arn=company.aws_role_arn,
                     external_id=company.aws_external_id,
@@ -125,6 +140,32 @@ class Routes:
             )
         except (ConfigError, EncryptionError) as error:
             raise MailSettingsError(f"AWS: {error}") from error
+
+    def _cloudflare(self, company: Company) -> CloudflareRoute:
+        if not company.cloudflare_queue_id:
+            raise MailSettingsError(
+                "Cloudflare: no jobs queue is set: `cloudflare deploy`, or"
+                " `company set ID --cloudflare-queue-id`"
+            )
+        if not company.callback_key:
+            raise MailSettingsError(
+                "Cloudflare: the worker has no key yet: `company set ID --new-callback-key`"
+            )
+        try:
+            return CloudflareRoute(
+                CloudflareAccount(
+                    account_id=company.cloudflare_account_id,
+                    api_token=self._reveal(company.cloudflare_api_token),
+                    queue_id=company.cloudflare_queue_id,
+                    results_queue_id=company.results_queue("cloudflare"),
+                    worker_url=company.ledger("cloudflare"),
+                    api_url=self._settings.cloudflare_api_url,
+                    site_uid=self.site_uid,
+                    key=SigningKey(company.callback_key, self._reveal(company.callback_secret)),
+                )
+            )
+        except (ConfigError, EncryptionError) as error:
+            raise MailSettingsError(f"Cloudflare: {error}") from error
 
     def connector(self, route: Route) -> Connector:
         """The connector of a route, made when first needed."""
@@ -137,6 +178,8 @@ class Routes:
     def _make(self, route: Route) -> Connector:
         if isinstance(route, AwsRoute):
             return AwsConnector(route.account, guard=self._guard)
+        if isinstance(route, CloudflareRoute):
+            return CloudflareConnector(route.account, guard=self._guard)
         return SmtpConnector(
             route.servers,
             connections=min(self._settings.smtp_connections, self._settings.smtp_max_connections),

@@ -34,6 +34,7 @@ class Settings:
     smtp_max_connections: int = 20
     smtp_timeout: float = 30.0
     aws_endpoint_url: str = ""
+    cloudflare_api_url: str = ""
     unsubscribe_url: str = ""
     lease_seconds: float = 30.0
     metrics_host: str = "127.0.0.1"

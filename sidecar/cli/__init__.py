@@ -12,6 +12,7 @@ from sidecar.cli import (
     campaign,
     change,
     check,
+    cloudflare,
     find,
     hold,
     logs,
@@ -72,6 +73,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     Decide:  company set, company test, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
     AWS:     aws deploy, aws verify, aws status, aws redrive, aws rotate
+    Cloud:   cloudflare deploy, cloudflare verify, cloudflare status
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
     """
     ctx.obj = App(config, os.environ)
@@ -84,6 +86,7 @@ for command in (
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
     aws.aws,
     plan.plan,
+    cloudflare.cloudflare,
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

@@ -65,6 +65,13 @@ def retry(app: App, job_id: int, permanent: bool) -> None:
     click.echo(f"job {job_id}: {answer['mails']} mails are sent again as job {answer['job']}")
 
 
+COLUMNS = {
+    "cloudflare_results_queue_id": "results_queue_url",
+    "cloudflare_worker_url": "ledger_table",
+}
+"""Options that are stored in a column of another provider's name (``store.companies.Company``)."""
+
+
 @click.group()
 def company() -> None:
     """Settings of companies; 0 is mail without a company, and gives the defaults."""
@@ -89,6 +96,11 @@ def company() -> None:
 @click.option("--ses-configuration-set", help="Of SES, as the worker has it.")
 @click.option("--aws-role-arn", help="A role that the access key takes on.")
 @click.option("--aws-external-id", help="What that role asks for.")
+@click.option("--cloudflare-account-id", help="The account's id, 32 hex digits.")
+@click.option("--cloudflare-api-token", is_flag=True, help="Ask for it, or read it from stdin.")
+@click.option("--cloudflare-queue-id", help="The id of the queue that the Worker reads.")
+@click.option("--cloudflare-results-queue-id", help="The id of the queue for its results.")
+@click.option("--cloudflare-worker-url", help="The Worker's URL, to take mails back.")
 @click.option("--ses-sender-email", help="The address that SES has verified; else each mail's own.")
 @click.option("--sender-name", help="The name beside it.")
 @click.option(
@@ -98,15 +110,21 @@ def company() -> None:
 @click.option("--new-callback-key", is_flag=True, help="Make the worker's key; shown once.")
 @pass_app
 def company_set(
-    app: App, /, company_id: int, aws_secret_key: bool, new_callback_key: bool, **options: object
+    app: App,
+    /,
+    company_id: int,
+    aws_secret_key: bool,
+    cloudflare_api_token: bool,
+    new_callback_key: bool,
+    **options: object,
 ) -> None:
     """Change the settings of a company; 0 gives the defaults of all others."""
     values = {
-        key: int(value) if isinstance(value, bool) else value
+        COLUMNS.get(key, key): int(value) if isinstance(value, bool) else value
         for key, value in options.items()
         if value is not None
     }
-    if not values and not aws_secret_key and not new_callback_key:
+    if not (values or aws_secret_key or cloudflare_api_token or new_callback_key):
         raise ConfigError("company set: say what to change, see `company set --help`")
     context = app.context
     if company_id:
@@ -115,6 +133,9 @@ def company_set(
                 raise ConfigError(f"company set: Moodle has no company {company_id}")
     if aws_secret_key:
         values["aws_secret_key"] = click.prompt("AWS secret key", hide_input=True, err=True)
+    if cloudflare_api_token:
+        asked = click.prompt("Cloudflare API token", hide_input=True, err=True)
+        values["cloudflare_api_token"] = asked
     for name in SECRETS:
         if name in values:
             values[name] = context.vault.conceal(str(values[name]).strip())

@@ -1,5 +1,6 @@
 """Company settings: one row a company; row 0 gives defaults, and enables mail without a company."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,14 +11,17 @@ from sidecar.errors import ConfigError
 from sidecar.send_window import parse
 from sidecar.store.database import Database, Transaction
 
-PROVIDERS = ("smtp", "aws")
+PROVIDERS = ("smtp", "aws", "cloudflare")
 FALLBACKS = ("moodle", "smtp", "hold")
 DEFAULT_FALLBACKS: Mapping[str, str] = {"new_users": "smtp"}
 """Of a source, where nothing is set; else hold. A new user's password is stored already: the mail
 must go, or nobody can log in."""
 
 COPIES = ("each", "none")
-SECRETS = ("aws_access_key", "aws_secret_key", "callback_secret", "callback_secret_old")
+SECRETS = (
+    *("aws_access_key", "aws_secret_key", "cloudflare_api_token"),
+    *("callback_secret", "callback_secret_old"),
+)
 """Columns that hold values as Moodle's ``\\core\\encryption`` writes them."""
 
 SETTABLE = frozenset(
@@ -39,6 +43,9 @@ SETTABLE = frozenset(
         "ses_configuration_set",
         "aws_role_arn",
         "aws_external_id",
+        "cloudflare_account_id",
+        "cloudflare_api_token",
+        "cloudflare_queue_id",
         "ses_sender_email",
         "sender_name",
         "send_window",
@@ -68,6 +75,8 @@ class Company:
 
     max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited. fallback: '' where
     nobody set one, see ``fallback_for``. The columns named in SECRETS are still encrypted.
+    results_queue_url: of Cloudflare the results queue's id; ledger_table: of Cloudflare the URL of
+    the Worker, which keeps the ledger. ``results_queue`` and ``ledger`` tell them apart.
     """
 
     company_id: int
@@ -88,6 +97,9 @@ class Company:
     ses_configuration_set: str = ""
     aws_role_arn: str = ""
     aws_external_id: str = ""
+    cloudflare_account_id: str = ""
+    cloudflare_api_token: str = field(default="", repr=False)
+    cloudflare_queue_id: str = ""
     ses_sender_email: str = ""
     sender_name: str = ""
     send_window: str = ""
@@ -100,6 +112,18 @@ class Company:
     def fallback_for(self, source: str) -> str:
         """What becomes of a source's mail whose provider is down for too long (DESIGN §7)."""
         return self.fallback or DEFAULT_FALLBACKS.get(source, "hold")
+
+    def results_queue(self, provider: str) -> str:
+        """The results queue, '' if what is set is none of this provider's (but row 0's, say)."""
+        is_id = re.fullmatch(r"[0-9a-f]{32}", self.results_queue_url) is not None
+        is_url = "://" in self.results_queue_url
+        other = is_url if provider == "cloudflare" else is_id
+        return "" if other else self.results_queue_url
+
+    def ledger(self, provider: str) -> str:
+        """Through what mails are taken back: AWS's table, the URL of Cloudflare's Worker, or ''."""
+        is_url = "://" in self.ledger_table
+        return self.ledger_table if is_url is (provider == "cloudflare") else ""
 
     @property
     def claims(self) -> bool:

@@ -9,9 +9,11 @@ from sqlalchemy import create_engine
 from sidecar.demo.cloud import cloud
 from sidecar.demo.sink import Sink
 from sidecar.demo.site import Site
+from sidecar.demo.workerd import Workerd
 from sidecar.store.database import Database
 from tests.conftest import ConfigFile
 from tests.e2e.aws import AwsWorld
+from tests.e2e.cloudflare import CloudflareWorld
 from tests.e2e.world import COMPANY, World
 
 
@@ -44,6 +46,18 @@ def aws(world: World) -> Iterator[AwsWorld]:
         world.config = world.write_config(world.url, aws_endpoint_url=running.endpoint)
         database = Database(world.url, "mdl_")
         made = AwsWorld(world, running, database)
+        made.enable()
+        yield made
+        database.close()
+
+
+@pytest.fixture
+def cf(world: World, tmp_path: Path) -> Iterator[CloudflareWorld]:
+    """``world`` with a Cloudflare beside it; company 1 sends by it."""
+    with Workerd(tmp_path) as rig:
+        world.config = world.write_config(world.url, cloudflare_api_url=rig.api_url)
+        database = Database(world.url, "mdl_")
+        made = CloudflareWorld(world, rig, database)
         made.enable()
         yield made
         database.close()

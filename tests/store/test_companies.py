@@ -109,7 +109,7 @@ def test_a_second_change_keeps_the_first(books: Books) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"provider": "cloudflare"}, "provider must be one of smtp, aws, not 'cloudflare'"),
+        ({"provider": "azure"}, "provider must be one of smtp, aws, cloudflare, not 'azure'"),
         ({"fallback": "never"}, "fallback must be one of moodle, smtp, hold"),
         ({"manager_copies": "all"}, "manager_copies must be one of"),
         ({"callback_secret": "x"}, "callback_secret cannot be set"),

@@ -1,0 +1,18 @@
+/**
+ * `node rig/serve.js '{"bindings": {…}, "persist": "/folder"}'`: the rig as a process, until its
+ * standard input ends. Prints one line of JSON when it answers.
+ */
+
+import { ACCOUNT, JOBS, RESULTS, TOKEN, start } from "./rig.js";
+
+// Standard output is for the one line; what the Workers log goes with the rest.
+console.log = console.error;
+
+const { mf, url } = await start(JSON.parse(process.argv[2]));
+const named = { url, account: ACCOUNT, jobs: JOBS, results: RESULTS, token: TOKEN };
+process.stdout.write(`${JSON.stringify(named)}\n`);
+process.stdin.resume();
+process.stdin.on("end", async () => {
+  await mf.dispose();
+  process.exit(0);
+});

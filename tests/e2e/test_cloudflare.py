@@ -1,0 +1,112 @@
+"""The Cloudflare way from end to end: what the e-mail service took, and what the tables say."""
+
+import json
+import time
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from tests.e2e.cloudflare import CloudflareWorld
+from tests.support.wait import wait_for
+
+MAILS = 2000
+WINDOW = 6
+
+
+def test_a_job_goes_through_queue_worker_and_callback(cf: CloudflareWorld) -> None:
+    world = cf.world
+    people = world.site.add_users(1, 250)
+    world.site.queue("user_create", 1, people, body=lambda p: f"<p>Größe 😀 {p.email}</p>")
+    with cf.worker(repeat=True):
+        cf.rig.refuse(
+            [
+                refusal(people[3].email, "E_RECIPIENT_SUPPRESSED", "bounced before"),
+                refusal(people[7].email, "E_RATE_LIMIT_EXCEEDED", "too fast", times=1),
+            ]
+        )
+        world.drain()
+        served = {person.email: 1 for person in people if person is not people[3]}
+        assert cf.rcpts() == served
+        assert {mail["to"] for mail in cf.rig.mails() if f"😀 {mail['to']}" in mail["html"]} == set(
+            served
+        )
+        told = world.command("check", ok=False)
+    (job,) = world.jobs()
+    assert job["status"] == "completed"
+    assert (job["provider"], job["emails_sent"], job["emails_failed"]) == ("cloudflare", 249, 1)
+    (failed,) = json.loads(world.command("job", str(job["id"]), "--json"))["recipients"]
+    assert (failed["email"], failed["status"]) == (people[3].email, "permanently_failed")
+    assert "bounced before" in failed["error_message"]
+    states = world.sql("SELECT DISTINCT outcome FROM mdl_manireports_cloud_callbacks")
+    assert {row[0] for row in states} <= {"applied", "nothing_new"}
+    assert "sends by binding" in told or "cloudflare" in told
+
+
+def test_results_are_pulled_while_the_page_is_down(cf: CloudflareWorld) -> None:
+    people = cf.world.site.add_users(1, 60)
+    cf.world.site.queue("user_create", 1, people)
+    answers = iter([HTTPStatus.SERVICE_UNAVAILABLE] * 3)
+    with cf.worker(refuse=lambda _delivery: next(answers, None)):
+        cf.world.drain()
+        assert cf.rcpts() == {person.email: 1 for person in people}
+    assert cf.world.states() == {"sent": 60}
+    stored = cf.world.sql(
+        "SELECT delivery_id, COUNT(*) FROM mdl_manireports_cloud_callbacks GROUP BY delivery_id"
+    )
+    assert stored
+    assert {count for _, count in stored} == {1}
+
+
+@pytest.mark.slow
+def test_a_job_survives_a_queue_that_forgets_and_doubles(cf: CloudflareWorld) -> None:
+    """The rig's queue is in memory: what waits there when it is killed is gone."""
+    world = cf.world
+    world.config = world.write_config(
+        world.url, cloudflare_api_url=cf.rig.api_url, result_timeout=8, lease_seconds=2
+    )
+    people = world.site.add_users(1, MAILS)
+    world.site.queue("user_create", 1, people)
+
+    def ended() -> bool:
+        states = world.states()
+        return states.get("sent", 0) + states.get("unknown", 0) == MAILS
+
+    with cf.worker(repeat=True, LEASE_SECONDS="20"), world.start() as daemon:
+        wait_for(lambda: world.states().get("sent", 0) > 100, 60, "it is sending")
+        cf.rig.kill()
+        time.sleep(0.5)
+        cf.rig.restart()
+        wait_for(ended, 120, "every mail has ended")
+        assert daemon.stop() == 0
+        counts = cf.rcpts()
+    assert max(counts.values()) == 1
+    rows = world.sql("SELECT email, status FROM mdl_manireports_cloud_recipients")
+    sent = {email for email, status in rows if status == "sent"}
+    unknown = {email for email, status in rows if status == "unknown"}
+    assert sent <= set(counts)
+    assert set(counts) | unknown == {person.email for person in people}
+    assert len(unknown) <= WINDOW
+    (job,) = world.jobs()
+    assert (job["emails_sent"], job["emails_failed"]) == (MAILS - len(unknown), len(unknown))
+
+
+def test_cancelled_mails_are_taken_back_from_the_ledger(cf: CloudflareWorld) -> None:
+    """The batch is in the queue of a Worker that cannot send yet."""
+    world = cf.world
+    people = world.site.add_users(1, 12)
+    world.site.queue("user_create", 1, people)
+    with cf.worker() as _page:
+        cf.rig.refuse(refusal(p.email, "E_DAILY_LIMIT_EXCEEDED", "tomorrow") for p in people)
+        with world.start() as daemon:
+            wait_for(lambda: world.states() == {"retry_pending": 12}, 60, "all are deferred")
+            assert "12 mails cancelled" in world.command("cancel", "1")
+            assert daemon.stop() == 0
+        cf.rig.refuse([])
+        world.drain()
+        assert not cf.rcpts()
+    assert world.states() == {"cancelled": 12}
+
+
+def refusal(address: str, code: str, message: str, times: int = 0) -> dict[str, Any]:
+    return {"match": address, "code": code, "message": message, "times": times}
