@@ -48,8 +48,14 @@ _PATTERNS = {
     "table_prefix": (re.compile(r"[A-Za-z0-9_]*"), "letters, digits and underscores"),
     "wwwroot": (re.compile(r"https?://\S+"), "a URL that starts with http:// or https://"),
     "unsubscribe_url": (re.compile(r"https://[!-~]+"), "a URL that starts with https://"),
+    "metrics_user": (re.compile(r"[^:\x00-\x1f\x7f]*"), "text without a colon"),
     "metrics_host": (re.compile(r"\S+"), "a host name or IP address"),
 }
+_FILES = {"metrics_tls_cert", "metrics_tls_key", "metrics_password_file"}
+_PAIRS = (
+    ("metrics_tls_cert", "metrics_tls_key"),
+    ("metrics_user", "metrics_password_file"),
+)
 _FROM_MOODLE = {"table_prefix": "prefix", "wwwroot": "wwwroot", "dataroot": "dataroot"}
 _DATABASE = {"dbtype", "dbhost", "dbname", "dbuser", "dbpass", "dboptions"}
 _DOUBTFUL = frozenset({*SAFETY, *LOCK_KEYS, "passwordpeppers"})
@@ -74,6 +80,7 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     given = _from_file(path) | _from_environment(env)
     values = {key: _checked(key, *entry) for key, entry in given.items()}
     settings = Settings(**values)
+    _check_pairs(values)
     _warn_if_readable(path or DEFAULT_FILE, given.get("database_url"))
     if settings.moodle_dir is not None:
         return _with_moodle(settings, settings.moodle_dir, given, env)
@@ -81,6 +88,14 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
         file = path or DEFAULT_FILE
         raise ConfigError(f'{file}: set moodle_dir = "/var/www/moodle" (or database_url)')
     return settings
+
+
+def _check_pairs(values: Mapping[str, object]) -> None:
+    """What is worth nothing, or worse, without the other."""
+    for one, other in _PAIRS:
+        if bool(values.get(one)) != bool(values.get(other)):
+            missing, there = (other, one) if values.get(one) else (one, other)
+            raise ConfigError(f"{missing} must be set too, because {there} is")
 
 
 def source_of_database_url(path: Path | None, env: Mapping[str, str]) -> str:
@@ -176,9 +191,10 @@ def _text(key: str, value: object) -> str:
     return value
 
 
-def _path(_key: str, value: object) -> Path:
+def _path(key: str, value: object) -> Path:
     if not isinstance(value, str) or not value:
-        raise _WrongValueError("the path of a folder")
+        what = "file" if key in _FILES else "folder"
+        raise _WrongValueError(f"the path of a {what}")
     return Path(value)
 
 

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +22,15 @@ from sidecar.errors import (
     SidecarError,
     StoreError,
 )
+from sidecar.health import Health, Inside, Part
 from sidecar.leader import Blocked, Leader, Teller
-from sidecar.lifecycle import Recipient
-from sidecar.metrics.exporter import Exporter
+from sidecar.metrics.exporter import Door, Exporter
+from sidecar.metrics.facts import FACTS, NOW, FactsCollector
 from sidecar.recorder import Recorder
-from sidecar.store import results, retention
+from sidecar.settings import Settings
+from sidecar.store import results
 from sidecar.store.site import SiteRow
+from sidecar.systemd import Service
 from sidecar.watched import WatchedFiles
 
 log = logging.getLogger(__name__)
@@ -46,9 +48,6 @@ RECORD_SECONDS = 3.0
 GIVE_UP_SECONDS = 30.0
 """How long ``--until-idle`` waits for a database that refuses."""
 
-HEALTHY_SECONDS = 120.0
-"""How old the last cycle may be before /healthz says no."""
-
 RESULTS_SECONDS = 0.5
 """Pause between looks at the results inbox, when the last look found nothing."""
 
@@ -63,6 +62,12 @@ TIDY_SECONDS = 15.0
 RESTING_SECONDS = 3_600.0
 """The same, once there are none."""
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+LEDGER_SHARE = 100
+"""Of so many seconds the ledger takes at most one: on a long history it is proved less often."""
+KEPT_FACTS_SECONDS = 10.0
+"""How long what the tables said is good enough for the next scrape."""
 CLOCK_JUMP_SECONDS = 2.0
 
 
@@ -71,7 +76,7 @@ class Daemon:
 
     until_idle: stop when nothing is left to do. claim: whether to take mail over. watched:
     configuration files; when one changes and ``is_valid`` says that they can be read, the daemon
-    ends, to be started anew, and ``changed`` names it.
+    ends, to be started anew, and ``changed`` says why; so it does after SIGHUP.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class Daemon:
         watched: Sequence[Path] = (),
         is_valid: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.changed: Path | None = None
+        self.changed = ""
         self._context = context
         self._until_idle = until_idle
         self._claim = claim
@@ -94,12 +99,16 @@ class Daemon:
         self._refused_since: float | None = None
         self._ending = False
         self._stop = threading.Event()
+        self._reload = threading.Event()
         self._idle = threading.Event()
         self._leader: Leader | None = None
+        self._led_by = ""
         self._failure: SidecarError | None = None
         self._teller = Teller()
-        self._cycle_at = time.monotonic()
         self._tidy_at = 0.0
+        self._ledger_due = 0.0
+        self._service = Service()
+        self._health = Health(context, self._inside)
         self._recorder = Recorder(context.database, context.lease, context.metrics)
         self._routes = context.routes(context.lease.guard)
         self._scheduler = BackgroundScheduler(
@@ -113,6 +122,7 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         settings = self._context.settings
         exporter = self._serve_metrics()
         self._every(settings.lease_seconds / 3, self._renew, "lease")
@@ -138,6 +148,9 @@ class Daemon:
         log.info("%s: finishing what is in flight", signal.Signals(number).name)
         self._stop.set()
 
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload.set()
+
     def _every(self, seconds: float, work: Callable[[], None], name: str) -> None:
         now = datetime.now(UTC)
         self._scheduler.add_job(work, "interval", seconds=seconds, id=name, next_run_time=now)
@@ -145,10 +158,19 @@ class Daemon:
     def _watch(self) -> None:
         """Wait for the end; wake the jobs when the wall clock was set, they are planned by it."""
         offset = time.time() - time.monotonic()
+        ready = False
         while not self._stop.wait(0.2) and not self._idle.is_set():
-            self.changed = self._files.changed()
+            if self._health.begun and not ready:
+                ready = True
+                self._service.ready()
+            if self._health.alive():
+                self._service.alive()
+                self._service.status(self._health.line())
+            self.changed = self._files.changed(asked=self._reload.is_set())
+            self._reload.clear()
             if self.changed:
-                log.info("%s has changed: starting anew", self.changed)
+                log.info("%s: starting anew", self.changed)
+                self._service.reloading()
                 return
             moved = time.time() - time.monotonic() - offset
             if abs(moved) > CLOCK_JUMP_SECONDS:
@@ -162,18 +184,23 @@ class Daemon:
         if not settings.metrics_port:
             return None
         try:
-            return Exporter(
-                self._context.metrics.registry,
-                lambda: time.monotonic() - self._cycle_at < HEALTHY_SECONDS,
-                settings.metrics_host,
-                settings.metrics_port,
-            )
+            registry, health = self._context.metrics.registry, self._health
+            exporter = Exporter(registry, health.alive, health.ready, _door(settings))
         except OSError as error:
             log.warning("metrics_port %d cannot be served: %s", settings.metrics_port, error)
             return None
+        registry.register(FactsCollector("process", NOW, health.now))
+        registry.register(FactsCollector("tables", FACTS, health.tables, KEPT_FACTS_SECONDS))
+        return exporter
+
+    def _inside(self) -> Inside | None:
+        leader = self._leader
+        return leader.inside() if leader else None
 
     def _shut_down(self) -> None:
         self._ending = True
+        if not self.changed:
+            self._service.stopping()
         for name in ("cycle", "facts", "results", "feedback", "questions", "tidy"):
             self._scheduler.remove_job(name)
         if self._leader:
@@ -199,24 +226,28 @@ class Daemon:
 
     def _cycle(self) -> None:
         metrics, done = self._context.metrics, False
+        trouble: tuple[Part, str] | None = None
         try:
             self._lead_and_work()
             done = True
         except Blocked as blocked:
-            done = True
+            done, trouble = True, (Part.SWITCHES, str(blocked))
             self._stand_still("nothing may move: %s", blocked)
         except (StoreError, MoodleError, ConfigError) as error:
+            trouble = (Part.SITE, str(error))
             self._stand_still("standing still: %s", error)
         except DatabaseError as error:
+            trouble = (Part.DATABASE, str(error))
             log.warning("this cycle was given up: %s", error)
             self._lose_patience(error)
-        except Exception:
+        except Exception as defect:
+            trouble = (Part.SITE, f"a defect: {type(defect).__name__}, see the log")
             log.exception("this cycle was given up: a defect")
         if done:
             self._refused_since = None
-        metrics.poll_success.set(int(done))
+        metrics.poll_success.labels("cycle").set(int(done))
         metrics.leader.set(int(self._leader is not None))
-        self._cycle_at = time.monotonic()
+        self._health.cycle(trouble, self._led_by)
 
     def _lead_and_work(self) -> None:
         site = self._context.identify()
@@ -236,7 +267,9 @@ class Daemon:
         context = self._context
         if not context.lease.held() and not context.lease.acquire():
             self._retire()
+            self._led_by = site.instance
             return None
+        self._led_by = ""
         if self._retired is not None and self._retired.dispatcher.busy():
             return None  # what it had in flight is not ours to recover before it has ended
         if self._leader is None:
@@ -308,9 +341,11 @@ class Daemon:
         if leader is None or not self._context.lease.held():
             return
         dirty = self._recorder.take_dirty()
+        seconds = self._context.metrics.settle_seconds.labels("refresh")
         try:
             leader.answer_urgent()
-            settle.refresh(self._context.database, self._context.lease, dirty)
+            with seconds.time():
+                settle.refresh(self._context.database, self._context.lease, dirty)
         except SidecarError as error:
             self._recorder.touch(dirty)
             log.warning("jobs could not be brought up to date: %s", error)
@@ -338,21 +373,48 @@ class Daemon:
             log.exception("old jobs are not deleted now: a defect")
 
     def _facts(self) -> None:
-        if self._leader is None:
+        if self._leader is None or time.monotonic() < self._ledger_due:
             return
         metrics, database = self._context.metrics, self._context.database
+        started = time.monotonic()
         try:
             with database.read() as conn:
-                states = Counter(results.ledger(conn, database))
                 difference = results.ledger_difference(conn, database)
-            purged = retention.purged(database)
             self._leader.show_rates()
         except (DatabaseError, StoreError) as error:
             log.warning("the ledger could not be read: %s", error)
             return
-        for state in Recipient:
-            kept = states[state] + purged.get(state.value, 0)
-            metrics.states.labels(state.value).set(kept)
+        now = time.monotonic()
+        self._ledger_due = now + LEDGER_SHARE * (now - started)
         metrics.ledger_difference.set(difference)
         if difference:
             log.error("ledger difference %d: captured mails and their states disagree", difference)
+
+
+def _door(settings: Settings) -> Door:
+    """Where the metrics are served; raises ConfigError if the password cannot be read."""
+    password = ""
+    if settings.metrics_password_file is not None:
+        try:
+            password = settings.metrics_password_file.read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigError(
+                f"metrics_password_file: {settings.metrics_password_file} cannot be read ({reason})"
+            ) from None
+        if not password:
+            raise ConfigError(f"metrics_password_file: {settings.metrics_password_file} is empty")
+    local = settings.metrics_host in LOOPBACK
+    if not local and not (settings.metrics_user and settings.metrics_tls_cert):
+        log.warning(
+            "metrics_host %s can be reached from elsewhere: set metrics_tls_cert and metrics_user",
+            settings.metrics_host,
+        )
+    return Door(
+        settings.metrics_host,
+        settings.metrics_port,
+        settings.metrics_tls_cert,
+        settings.metrics_tls_key,
+        settings.metrics_user,
+        password,
+    )

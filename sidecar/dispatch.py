@@ -66,6 +66,7 @@ class Lane:
     waiting: deque[queue.DueBatch] = field(default_factory=deque)
     holding: dict[int, queue.DueBatch] = field(default_factory=dict)
     diverted: dict[int, Diversion] = field(default_factory=dict)
+    handed_at: dict[int, float] = field(default_factory=dict)
     thread: threading.Thread | None = None
 
 
@@ -146,6 +147,11 @@ class Dispatcher:
         """The breaker between a company and a provider."""
         with self._lock:
             return self._breakers.setdefault((company_id, provider), Breaker())
+
+    def breakers(self) -> dict[tuple[int, str], Breaker]:
+        """(company, provider) → the breaker between them."""
+        with self._lock:
+            return dict(self._breakers)
 
     def troubles(self) -> dict[int, str]:
         """Company → why its mail waits, for those whose provider refused last."""
@@ -233,7 +239,6 @@ class Dispatcher:
 
     def _run(self, lane: Lane) -> None:
         connector = self._routes.connector(lane.route)
-        started = time.monotonic()
         try:
             report = partial(self._report, lane)
             for submission in connector.submit(self._feed(lane, connector), report):
@@ -248,9 +253,8 @@ class Dispatcher:
                 self._interrupted |= set(lane.holding) - untouched
                 lane.waiting.clear()
                 lane.holding.clear()
+                lane.handed_at.clear()
                 lane.thread = None
-            elapsed = time.monotonic() - started
-            self._metrics.provider_seconds.labels(connector.name).observe(elapsed)
 
     def _report(self, lane: Lane, outcomes: Sequence[Outcome]) -> Collection[int]:
         """``connectors.base.Report``: also holds back what may not leave any more."""
@@ -293,8 +297,13 @@ class Dispatcher:
             else:
                 if not connector.learns_at_once:
                     self._expect(view, connector, soon, start=many)
-                ready = self._prepare(batch, connector, view)
+                with self._metrics.dispatch_seconds.labels(connector.name).time():
+                    ready = self._prepare(batch, connector, view)
             if ready is not None:
+                lane.handed_at[batch.id] = time.monotonic()
+                self._recorder.introduce(
+                    batch.id, batch.company_id, connector.name, batch.created_at
+                )
                 yield ready
             else:
                 self._let_go(lane, batch.id)
@@ -321,6 +330,7 @@ class Dispatcher:
     def _finish(self, lane: Lane, connector: Connector, submission: Submission) -> None:
         batch = lane.holding[submission.batch_id]
         breaker = self.breaker(batch.company_id, lane.route.provider)
+        self._count(lane, batch, submission)
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
             if submission.verdict is Verdict.ACCEPTED:
                 breaker.accept()
@@ -333,10 +343,20 @@ class Dispatcher:
             self._way(connector).refuse(batch, math.ceil(wait), reason)
         self._let_go(lane, batch.id)
 
+    def _count(self, lane: Lane, batch: queue.DueBatch, submission: Submission) -> None:
+        metrics, who = self._metrics, (str(batch.company_id), lane.route.provider)
+        metrics.submissions.labels(*who, submission.verdict.value).inc()
+        if batch.first_issued_at is not None:
+            metrics.retries.labels(*who).inc()
+        if (handed_at := lane.handed_at.get(batch.id)) is not None:
+            elapsed = time.monotonic() - handed_at
+            metrics.provider_seconds.labels(lane.route.provider).observe(elapsed)
+
     def _let_go(self, lane: Lane, batch_id: int) -> None:
         with self._lock:
             lane.holding.pop(batch_id, None)
             lane.diverted.pop(batch_id, None)
+            lane.handed_at.pop(batch_id, None)
 
     def _fall_back(self, view: View) -> None:
         """Mail whose provider has been down too long goes as its company says."""

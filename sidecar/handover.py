@@ -62,6 +62,7 @@ class Desk:
         with self.database.write(self.lease.token) as tx:
             results.apply_outcomes(tx, self.database, outcomes)
         self.recorder.touch([batch.id])
+        self.recorder.dropped(batch.company_id, batch.provider, outcomes)
 
     def put_back(self, batch_ids: Sequence[int], wait: int, reason: str) -> None:
         """These batches wait so many seconds, for a reason that the admin sees."""

@@ -7,6 +7,7 @@ from functools import partial
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import DatabaseError, SidecarError
+from sidecar.health import Inside
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
@@ -161,11 +162,15 @@ class Leader:
         try:
             for poller in self._pollers.values() if claim and not self._draining else ():
                 gate = self._gate(poller, observation, companies)
+                success = context.metrics.poll_success.labels(poller.name)
                 try:
-                    next_at = poller.poll(observation.config, companies, gate, tick)
+                    with context.metrics.poll_seconds.labels(poller.name).time():
+                        next_at = poller.poll(observation.config, companies, gate, tick)
                 except DatabaseError as error:  # such as a right that only this source needs
+                    success.set(0)
                     troubles.append(error)
                     continue
+                success.set(1)
                 if next_at is not None:
                     moments.append(next_at)
         finally:  # what was claimed goes on, whatever the queues hold
@@ -173,6 +178,11 @@ class Leader:
         if troubles:
             raise troubles[0]
         return min(moments, default=None)
+
+    def inside(self) -> Inside:
+        """What /readyz and the metrics show; from another thread."""
+        doubts = {doubt for found in dict(self._doubts).values() for doubt in found}
+        return Inside(self.dispatcher.breakers(), self.dispatcher.holds, tuple(sorted(doubts)))
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""

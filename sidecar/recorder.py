@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -34,6 +35,16 @@ class _Waiting:
     error: SidecarError | None = None
 
 
+KNOWN_BATCHES = 2_000
+"""Batches whose company is remembered: far more than are ever sent at the same time."""
+
+
+class _Known(NamedTuple):
+    company_id: int
+    provider: str
+    claimed_at: int
+
+
 class Recorder:
     """The one writer of outcomes: each commit takes everything that waits (DESIGN §3).
 
@@ -53,6 +64,7 @@ class Recorder:
         self._unwritten: list[Outcome] = []
         self._started: set[int] = set()
         self._dirty: set[int] = set()
+        self._known: dict[int, _Known] = {}
         self._conn: Connection | None = None
         self._used_at = 0.0
         self._writing = threading.Lock()
@@ -69,6 +81,19 @@ class Recorder:
         if waiting.error is not None:
             raise waiting.error
         return waiting.refused
+
+    def introduce(self, batch_id: int, company_id: int, provider: str, claimed_at: int) -> None:
+        """Whose mails the outcomes of a batch are, for the metrics. claimed_at: Unix seconds."""
+        with self._wake:
+            self._known.pop(batch_id, None)
+            self._known[batch_id] = _Known(company_id, provider, claimed_at)
+            while len(self._known) > KNOWN_BATCHES:
+                del self._known[next(iter(self._known))]
+
+    def dropped(self, company_id: int, provider: str, outcomes: Sequence[Outcome]) -> None:
+        """Count mails that end without having been handed to a connector."""
+        for outcome in outcomes:
+            self._metrics.ended(company_id, provider, outcome.status.value, outcome.error_code)
 
     def stop(self, seconds: float) -> None:
         """Write what waits, for at most so long, and end."""
@@ -163,8 +188,22 @@ class Recorder:
             if outcome.mail_id in refused:
                 log.error("mail %d: the result %s was refused", outcome.mail_id, outcome.status)
             else:
-                self._metrics.outcomes.labels(outcome.status.value).inc()
+                self._count(outcome)
         return frozenset(o.mail_id for o in wrong if o.status is Recipient.PROCESSING)
+
+    def _count(self, outcome: Outcome) -> None:
+        with self._wake:
+            known = self._known.get(outcome.batch_id)
+        if known is None:  # kept back until this process led again
+            self._metrics.ended(None, "smtp", outcome.status.value, outcome.error_code)
+            return
+        self._metrics.ended(
+            known.company_id,
+            known.provider,
+            outcome.status.value,
+            outcome.error_code,
+            time.time() - known.claimed_at,
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

@@ -39,6 +39,10 @@ class Settings:
     lease_seconds: float = 30.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9469
+    metrics_tls_cert: Path | None = None
+    metrics_tls_key: Path | None = None
+    metrics_user: str = ""
+    metrics_password_file: Path | None = None
     only_sidecar_sends: bool = False
     log_format: str = "text"
     log_level: str = "INFO"

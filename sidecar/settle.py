@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.lifecycle import ASK_AGAIN, TOLD_LATER, Recipient, report_applies
 from sidecar.message import BatchResult, BatchStatus, MailResult, MailStatus
@@ -32,6 +32,8 @@ class Applied:
     changed: int
     strangers: int
     after_all: int
+    ended: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """State and code of each mail that has a new one."""
 
 
 def apply_result(
@@ -63,7 +65,8 @@ def apply_result(
     reports.apply_changes(tx, database, changes)
     if known:
         reports.hear(tx, database, batch.id, min(dues.values(), default=None), dues)
-    return Applied(len(changes), len(said) - len(known), after_all)
+    ended = tuple((change.status.value, change.code) for change in changes)
+    return Applied(len(changes), len(said) - len(known), after_all, ended)
 
 
 def _refused(

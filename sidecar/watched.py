@@ -16,8 +16,11 @@ class WatchedFiles:
         self._seen: dict[Path, tuple[float, int]] = {}
         self._is_valid = is_valid
 
-    def changed(self) -> Path | None:
-        """A file that has changed, is there, and is no longer being written."""
+    def changed(self, *, asked: bool = False) -> str:
+        """Why to start anew, '' if there is no reason: a file has changed, is there, and is no
+        longer being written; or somebody asked, and all of them can be read."""
+        if asked and self._is_valid():
+            return "a reload was asked for"
         for path, known in self._known.items():
             now = _changed_at(path)
             if now in (known, 0):
@@ -29,9 +32,9 @@ class WatchedFiles:
             self._seen[path] = (since, now)
             if time.monotonic() - since >= UNCHANGED_SECONDS:
                 if self._is_valid():
-                    return path
+                    return f"{path} has changed"
                 self._known[path] = now
-        return None
+        return ""
 
 
 def _changed_at(path: Path) -> int:

@@ -75,6 +75,7 @@ class QueuePoller(ABC):
         self._shown_left: set[tuple[str, int]] = set()
         self._claiming: frozenset[int] = frozenset()
         self._free_until = 0.0
+        self._busy_since: float | None = None
         self._old_until: dict[int, int] = {}
         self._operations = Operations()
 
@@ -121,9 +122,11 @@ class QueuePoller(ABC):
             plan = self._plan(companies, gate, jobs, now)
         if plan.claims and time.monotonic() >= self._free_until:
             self._drain(plan, config, companies, claimed)
+        elif not plan.claims and self._busy_since:
+            self._lock_busy(busy=False)
         seen_all = self.peek.walked and self.peek.looked >= noted_at
         self._close_done(jobs, now, companies if seen_all else None)
-        self._show_left(plan)
+        self._show_left(plan, now)
         self.settled = self.peek.walked and not plan.claims
         return plan.next_at
 
@@ -169,9 +172,17 @@ class QueuePoller(ABC):
         with translated(), self._database.connection_for_writing() as conn:
             try:
                 self._claim_chunks(conn, chunks, config, companies, claimed)
+                self._lock_busy(busy=False)
             except (LockBusyError, LockUnusableError) as busy:
-                self._metrics.lock_busy.inc()
+                self._lock_busy(busy=True)
                 log.info("nothing more is claimed now: %s", busy)
+
+    def _lock_busy(self, *, busy: bool) -> None:
+        now = time.monotonic()
+        self._busy_since = (self._busy_since or now) if busy else None
+        self._metrics.lock_busy.labels(self.name).inc(int(busy))
+        waited = now - self._busy_since if self._busy_since else 0.0
+        self._metrics.lock_wait.labels(self.name).set(waited)
 
     @abstractmethod
     def _claim_chunks(
@@ -275,11 +286,14 @@ class QueuePoller(ABC):
             with self._database.write(self._lease.token) as tx:
                 close_jobs(tx, self._database, job_ids)
 
-    def _show_left(self, plan: Plan) -> None:
+    def _show_left(self, plan: Plan, now: int) -> None:
         gauge, left = self._metrics.left, self._left + plan.left
         for reason, company in self._shown_left - left.keys():
             gauge.remove(self.name, reason, str(company))
         for (reason, company), number in left.items():
             gauge.labels(self.name, reason, str(company)).set(number)
         self._shown_left = set(left)
-        self._metrics.backlog.labels(self.name).set(len(self.peek.waiting))
+        waiting = self.peek.waiting.values()
+        oldest = min((max(mail.due, mail.modified) for mail in waiting), default=now)
+        self._metrics.backlog.labels(self.name).set(len(waiting))
+        self._metrics.backlog_age.labels(self.name).set(max(0, now - oldest))

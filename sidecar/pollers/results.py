@@ -23,6 +23,7 @@ from sidecar.store import inbox, reports
 from sidecar.store.companies import CallbackKey, Companies
 from sidecar.store.database import Database, Transaction
 from sidecar.store.inbox import Delivery
+from sidecar.store.reports import ReportedBatch
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
@@ -136,12 +137,17 @@ class Results:
         touched: set[int] = set()
         waits = {delivery.id: self._waits.pop(delivery.id, "") for delivery in page}
         outcomes: Counter[str] = Counter()
-        with self._database.write(self._lease.token) as tx:
+        ended: list[tuple[ReportedBatch, Applied]] = []
+        with (
+            self._metrics.settle_seconds.labels("results").time(),
+            self._database.write(self._lease.token) as tx,
+        ):
             for delivery in page:
                 try:
                     batch, applied = self._apply(tx, delivery, companies, keys)
-                    touched.add(batch)
+                    touched.add(batch.id)
                     outcome = _outcome(applied)
+                    ended.append((batch, applied))
                 except _RefusedError as refused:
                     log.warning("result %d is refused: %s", delivery.id, refused)
                     outcome = refused.outcome
@@ -152,14 +158,21 @@ class Results:
                     continue
                 inbox.mark_processed(tx, self._database, [delivery.id], outcome)
                 outcomes[outcome] += 1
+                self._metrics.callback_seconds.observe(max(0, tx.now - delivery.signed_at))
+            now = tx.now
         self._recorder.touch(touched)
         for outcome, number in outcomes.items():
             self._metrics.results.labels(outcome).inc(number)
+        for batch, applied in ended:
+            for status, code in applied.ended:
+                self._metrics.ended(
+                    batch.company_id, batch.provider, status, code, now - batch.created_at
+                )
         return outcomes.total()
 
     def _apply(
         self, tx: Transaction, delivery: Delivery, companies: Companies, keys: "_Keys"
-    ) -> tuple[int, Applied]:
+    ) -> tuple[ReportedBatch, Applied]:
         """The batch that a delivery concerns, and what it did.
 
         Raises _RefusedError; EncryptionError when its key cannot be read now.
@@ -179,7 +192,7 @@ class Results:
             raise _RefusedError("other_company")
         for text in result.errors:
             log.warning("job %d batch %d: the worker says: %s", batch.job_id, batch.id, text)
-        return batch.id, settle.apply_result(tx, self._database, batch, result)
+        return batch, settle.apply_result(tx, self._database, batch, result)
 
     def _purge(self) -> None:
         if time.monotonic() < self._purge_at:

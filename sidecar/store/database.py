@@ -20,9 +20,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.errors import DatabaseError, LeaseLostError, SchemaMissingError
+from sidecar.store import engines
 from sidecar.store.engines import FAMILIES, connect_to, reason_of
 from sidecar.store.tables import Tables, our_tables
 
@@ -66,6 +68,13 @@ class Database:
     def close(self) -> None:
         """Let go of every pooled connection."""
         self.engine.dispose()
+
+    def connections(self) -> tuple[int, int, int]:
+        """Pooled connections in use, those at rest, and the most that there may be."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return 0, 0, 0
+        return pool.checkedout(), pool.checkedin(), engines.POOL_LIMIT
 
     def clock(self) -> ColumnElement[int]:
         """SQL for the database's clock in Unix seconds."""

@@ -49,6 +49,9 @@ _POOL: Mapping[str, Any] = MappingProxyType(
 )
 
 
+POOL_LIMIT: int = _POOL["pool_size"] + _POOL["max_overflow"]
+
+
 def connect_to(url: URL) -> Engine:
     """The engine for a URL of one of FAMILIES; raises DatabaseError if its driver is missing."""
     family = url.get_backend_name()

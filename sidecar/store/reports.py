@@ -16,6 +16,8 @@ class ReportedBatch:
     id: int
     job_id: int
     company_id: int
+    provider: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def find_batch(tx: Transaction, database: Database, batch_key: str) -> ReportedB
     """The batch that carries this key."""
     b, jobs = database.tables.batches, database.tables.jobs
     row = tx.conn.execute(
-        select(b.c.id, b.c.job_id, jobs.c.company_id)
+        select(b.c.id, b.c.job_id, jobs.c.company_id, b.c.provider, b.c.created_at)
         .join(jobs, jobs.c.id == b.c.job_id)
         .where(b.c.batch_key == batch_key)
     ).first()

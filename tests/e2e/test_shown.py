@@ -39,8 +39,13 @@ def test_metrics_and_health(world: World) -> None:
         wait_for(lambda: world.states() == {"sent": 29, "permanently_failed": 1}, 30, "all ended")
         found = samples(port)
         assert found["manireports_mails_claimed_total{company=1,type=csv_import}"] == 30
-        assert found["manireports_mail_results_total{status=sent}"] == 29
-        assert found["manireports_mail_results_total{status=permanently_failed}"] == 1
+        assert found["manireports_mail_results_total{company=1,provider=smtp,status=sent}"] == 29
+        assert (
+            found[
+                "manireports_mail_results_total{company=1,provider=smtp,status=permanently_failed}"
+            ]
+            == 1
+        )
         assert (
             found["manireports_mails_left{company=1,reason=below_threshold,source=iomad_mail}"] == 3
         )
