@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateTable
 from sidecar.store.tables import SCHEMA_VERSION, our_tables
 
 PLUGIN = Path(__file__).parents[2] / "moodle_plugin"
-DIALECTS: tuple[Dialect, ...] = (MySQLDialect(), PGDialect())
+DIALECTS: tuple[Dialect, ...] = (MySQLDialect(), PGDialect())  # type: ignore[no-untyped-call]
 PREFIX = "manireports_cloud_"
 TABLES = {
     table.name: table
