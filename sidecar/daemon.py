@@ -363,14 +363,15 @@ class Daemon:
         leader = self._leader
         if leader is None or not self._context.lease.held() or time.monotonic() < self._tidy_at:
             return
+        more = False
         try:
-            if not leader.tidy():
-                self._tidy_at = time.monotonic() + RESTING_SECONDS
+            more = leader.tidy()
         except SidecarError as error:
             log.warning("old jobs are not deleted now: %s", error)
         except Exception:
-            self._tidy_at = time.monotonic() + RESTING_SECONDS
             log.exception("old jobs are not deleted now: a defect")
+        if not more:
+            self._tidy_at = time.monotonic() + RESTING_SECONDS
 
     def _facts(self) -> None:
         if self._leader is None or time.monotonic() < self._ledger_due:

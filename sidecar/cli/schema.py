@@ -4,8 +4,9 @@ import click
 
 from sidecar import identity
 from sidecar.cli.common import App, pass_app
-from sidecar.errors import ConfigError, LeaseLostError
+from sidecar.errors import ConfigError, LeaseLostError, StoreError
 from sidecar.store import hand_over
+from sidecar.store.schema_check import differences
 from sidecar.store.site import create_schema, read_site
 
 
@@ -31,8 +32,13 @@ def schema(app: App, create: bool, step: str | None) -> None:
         context.state_dir.remember(uid)
         click.echo(f"tables are ready, site {uid[:8]}")
     else:
-        there = context.database.has_schema()
-        click.echo("the tables are there" if there else "the tables are missing: schema --create")
+        if not context.database.has_schema():
+            click.echo("the tables are missing: schema --create")
+            return
+        found = differences(context.database)
+        if found:
+            raise StoreError("the tables differ from what this version needs: " + "; ".join(found))
+        click.echo("the tables are there, and as they should be")
 
 
 def _hand_over(app: App, step: str) -> None:
