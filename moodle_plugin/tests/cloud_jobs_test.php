@@ -270,7 +270,8 @@ final class cloud_jobs_test extends \advanced_testcase {
         $this->assertSame(get_string('cloudcode_smtpnoaddress', 'local_manireports'), vocabulary::reason('550 5.1.1'));
         $this->assertSame(get_string('cloudcode_smtpfull', 'local_manireports'), vocabulary::reason('452'));
         $this->assertSame(get_string('cloudcode_smtprefused', 'local_manireports'), vocabulary::reason('599'));
-        $rows = jobs_list::rows([cloud_job_manager::read($this->job(0, [], ['type' => 'x_y', 'label' => '', 'status' => 'odd']))]);
+        $id = $this->job(0, [], ['type' => 'x_y', 'label' => '', 'status' => 'odd']);
+        $rows = jobs_list::rows([cloud_job_manager::read($id)], true);
         $this->assertSame(['x y', 'odd'], [$rows[0]['label'], $rows[0]['badge']['label']]);
     }
 
