@@ -25,6 +25,29 @@
 defined('MOODLE_INTERNAL') || die();
 
 $functions = [
+    'local_manireports_cloud_campaign_audience' => [
+        'classname' => \local_manireports\external\cloud_campaign_audience::class,
+        'description' => 'Who would get a reminder',
+        'type' => 'read',
+        'ajax' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/manireports:sendcampaign',
+    ],
+    'local_manireports_cloud_campaign_preview' => [
+        'classname' => \local_manireports\external\cloud_campaign_preview::class,
+        'description' => 'A reminder as one of its recipients would read it',
+        'type' => 'read',
+        'ajax' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/manireports:sendcampaign',
+    ],
+    'local_manireports_cloud_campaign_test' => [
+        'classname' => \local_manireports\external\cloud_campaign_test::class,
+        'description' => 'Sends a reminder to the person who writes it',
+        'type' => 'write',
+        'ajax' => true,
+        'capabilities' => 'local/manireports:sendcampaign',
+    ],
     'local_manireports_cloud_job_act' => [
         'classname' => \local_manireports\external\cloud_job_act::class,
         'description' => 'Does something to a job of bulk mail',

@@ -102,6 +102,15 @@ class vocabulary {
     }
 
     /**
+     * What is true of a campaign.
+     *
+     * @param string $state
+     */
+    public static function campaign(string $state): string {
+        return self::word('cloudcampaignstate_', $state);
+    }
+
+    /**
      * A state as templates show it.
      *
      * @param string $state
