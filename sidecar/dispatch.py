@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,6 +92,7 @@ class Dispatcher:
         self._sources = sources
         self._metrics = metrics
         self._give_up_after = settings.give_up_after
+        self._batch_size = settings.batch_size
         self._desk = Desk(database, lease, recorder, sources)
         self._at_once = AtOnce(self._desk)
         self._later = Later(self._desk, settings.result_timeout, settings.batch_size, elsewhere)
@@ -185,11 +186,11 @@ class Dispatcher:
                 exclude_companies=self.holds.companies,
                 limit=LOOKAHEAD,
             )
-            full = self._full_companies(conn, view, due)
+            room = self._room(conn, view, due)
         refused: dict[str, list[int]] = {}
         for batch in due:
             company = view.companies.get(batch.company_id)
-            if batch.company_id in full:
+            if room.get(batch.company_id, 1) <= 0:
                 continue
             provider = batch.provider
             if batch.never_submitted and provider != "smtp":
@@ -200,21 +201,25 @@ class Dispatcher:
                 refused.setdefault(str(error), []).append(batch.id)
                 continue
             self._enqueue(route, batch)
+            if batch.company_id in room:
+                room[batch.company_id] -= self._batch_size
         for reason, batch_ids in refused.items():
             self._desk.put_back(batch_ids, BLOCKED_WAIT, reason)
 
-    def _full_companies(
+    def _room(
         self, conn: Connection, view: View, due: Collection[queue.DueBatch]
-    ) -> set[int]:
-        """Companies with a rate of whose mail the provider has enough for now."""
-        full = set()
+    ) -> dict[int, int]:
+        """Companies with a rate, and how many mails their provider may still get for now."""
+        with self._lock:
+            held = Counter(b.company_id for lane in self._lanes.values() for b in lane.waiting)
+        room = {}
         for company_id in {batch.company_id for batch in due}:
             company = view.companies.get(company_id)
             if company.max_send_rate and company.provider != "smtp":
                 there = asks.mails_at_provider(conn, self._database, company_id, company.provider)
-                if there >= company.max_send_rate * WORK_AT_PROVIDER:
-                    full.add(company_id)
-        return full
+                there += held[company_id] * self._batch_size
+                room[company_id] = company.max_send_rate * WORK_AT_PROVIDER - there
+        return room
 
     def _enqueue(self, route: Route, batch: queue.DueBatch) -> None:
         with self._lock:

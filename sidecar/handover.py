@@ -114,7 +114,8 @@ class AtOnce:
             waiting = queue.waiting_mails(tx.conn, desk.database, batch_id)
             if waiting:
                 due = min(retry_at(mail.tries, mail.last_try) for mail in waiting)
-                queue.set_due(tx, desk.database, batch_id, max(due, tx.now))
+                # Taken back from another provider, its mails may rest before their first try here.
+                queue.put_back(tx, desk.database, [batch_id], max(due, tx.now), "")
         desk.recorder.touch([batch_id])
 
 
