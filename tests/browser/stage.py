@@ -30,6 +30,7 @@ quiet_period = 3
 flush_after = 0.3
 metrics_port = 0
 lease_seconds = 10
+aws_endpoint_url = "{aws}"
 """
 
 
@@ -77,8 +78,8 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(source: Path, work: Path, run: Path, smtp_port: int) -> Iterator[Stage]:
-    """Install once, copy, add the plugin, serve."""
+def stage(source: Path, work: Path, run: Path, smtp_port: int, aws: str) -> Iterator[Stage]:
+    """Install once, copy, add the plugin, serve. aws: the endpoint that plays AWS."""
     base = prepared(source.resolve(), work, fresh=False)
     with copied(base, run) as server:
         site = opened(base, run, server)
@@ -95,7 +96,7 @@ def stage(source: Path, work: Path, run: Path, smtp_port: int) -> Iterator[Stage
         _prepare(site, smtp_port)
         toml = run / "sidecar.toml"
         (run / "state").mkdir()
-        toml.write_text(TOML.format(code=code, state=run / "state"))
+        toml.write_text(TOML.format(code=code, state=run / "state", aws=aws))
         with _served(code, port, run / "web.log"), contextlib.closing(site.db()) as db:
             yield Stage(site, url, db, run / "web.log", toml)
 
