@@ -59,7 +59,7 @@ if ($action !== '') {
 }
 
 $PAGE->requires->js_call_amd('local_manireports/cloud_confirm', 'init');
-$data = (new campaign_list($pagenumber, $url))->export_for_template($OUTPUT);
+$data = (new campaign_list($pagenumber, $url))->export_for_template($PAGE->get_renderer('core'));
 
 echo $OUTPUT->header();
 echo $OUTPUT->render_from_template('local_manireports/cloud_campaigns', $data);

@@ -96,6 +96,6 @@ $PAGE->requires->js_call_amd('local_manireports/cloud_campaign', 'init');
 echo $OUTPUT->header();
 echo $OUTPUT->render_from_template(
     'local_manireports/cloud_campaign',
-    (new campaign_page($company, $campaign, $names, $form->render()))->export_for_template($OUTPUT)
+    (new campaign_page($company, $campaign, $names, $form->render()))->export_for_template($PAGE->get_renderer('core'))
 );
 echo $OUTPUT->footer();

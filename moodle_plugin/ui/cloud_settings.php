@@ -85,6 +85,6 @@ $PAGE->requires->js_call_amd('local_manireports/cloud_settings', 'init', [$compa
 echo $OUTPUT->header();
 echo $OUTPUT->render_from_template(
     'local_manireports/cloud_settings',
-    (new settings_page($company, $names, $form->render(), $newkey))->export_for_template($OUTPUT)
+    (new settings_page($company, $names, $form->render(), $newkey))->export_for_template($PAGE->get_renderer('core'))
 );
 echo $OUTPUT->footer();

@@ -14,7 +14,7 @@
 // along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
 
 /**
- * Asks before a form with data-question is sent, lets it be sent once only, and copies texts.
+ * Asks before a form with data-question is sent, lets it and those with data-once be sent once only, and copies texts.
  *
  * @module     local_manireports/cloud_confirm
  * @copyright  2026 ManiReports
@@ -66,6 +66,9 @@ export const watch = root => {
         if (form.dataset.sent) {
             event.preventDefault();
             return;
+        }
+        if (form.dataset.once) {
+            form.dataset.sent = 1;
         }
         if (!form.dataset.question) {
             return;
