@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -218,7 +219,7 @@ def _failures(day: Day, manager: Page, job: int) -> None:
     day.say("failures: bounced addresses removed, the failed mail sent again")
 
 
-def _by_aws(day: Day, admin: Page) -> object:
+def _by_aws(day: Day, admin: Page) -> AbstractContextManager[None]:
     """The company changes its provider; the real worker is at work while the ``with`` lasts."""
     pages.set_company(
         admin,
