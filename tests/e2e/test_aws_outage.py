@@ -15,7 +15,7 @@ from tests.support.aws_door import AwsDoor, Outage, Storm
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
 
-MAILS = int(os.environ.get("AWS_TEST_MAILS", "600"))
+MAILS = int(os.environ.get("AWS_TEST_MAILS", "200"))
 """The proof of record is made with 5,000."""
 
 
