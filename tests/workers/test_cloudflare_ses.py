@@ -70,7 +70,7 @@ def rig(
         secrets = {"SES_ACCESS_KEY": ACCESS_KEY, "SES_SECRET_KEY": SECRET_KEY}
         keys = f"{KEY.key}:{KEY.secret}"
         more = {**sender, **secrets, "SES_CONFIGURATION_SET": "bounces"}
-        yield made.start(SITE, keys, f"{page.url}/callback", **more)
+        yield made.start(SITE, keys, f"{page.url}/callback", more=more)
 
 
 def send(rig: Workerd, page: CallbackPage, batch: MailBatch) -> None:
