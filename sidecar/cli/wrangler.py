@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +16,16 @@ from sidecar.errors import ConfigError, SidecarError
 
 ROOT = Path(__file__).parents[2]
 WORKER = ROOT / "cloud_workers" / "cloudflare"
-OWN_NODE = ROOT / ".tools" / "node" / "node_modules" / ".bin"
 OLDEST_NODE = (20, 3)
 SECONDS = 300.0
 QUEUES = ("jobs", "results", "dead")
 
 
 def node() -> str:
-    """The Node that our scripts have set up, else the system's; SidecarError if there is none."""
-    found = shutil.which("node", path=f"{OWN_NODE}{os.pathsep}{os.environ.get('PATH', '')}")
+    """The Node of this venv, which our scripts put there if the system's is too old; else the
+    system's. SidecarError if there is none that is new enough."""
+    ours = str(Path(sys.executable).parent)
+    found = shutil.which("node", path=f"{ours}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
         raise SidecarError("Cloudflare needs Node 20.3 or newer, and there is none")
     answer = subprocess.run([found, "--version"], check=False, capture_output=True, text=True)

@@ -209,7 +209,9 @@ class Demo:
 def main() -> int:
     """Run the demo; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m sidecar.demo", description=__doc__)
-    parser.add_argument("--provider", choices=["aws", "smtp"], default="aws", help="who delivers")
+    parser.add_argument(
+        "--provider", choices=["aws", "cloudflare", "smtp"], default="aws", help="who delivers"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder to leave behind")
     arguments = parser.parse_args()
     console = Console()

@@ -1,15 +1,20 @@
-"""Who delivers in the demo: an SMTP server, or a whole AWS; both count what really arrived."""
+"""Who delivers in the demo: an SMTP server, a whole AWS or Cloudflare; each counts what arrived."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+from sidecar.connectors.mime import build
 from sidecar.demo.callback import CallbackPage
 from sidecar.demo.cloud import ACCESS_KEY, REGION, SECRET_KEY, TABLE, Cloud, cloud
 from sidecar.demo.scenario import COMPANIES, Scenario
 from sidecar.demo.ses_door import Refusal
 from sidecar.demo.sink import Received, Rule, Sink
+from sidecar.demo.workerd import ACCOUNT, JOBS, RESULTS, TOKEN, Workerd
+from sidecar.mail import Address, Content, Mail
 from sidecar.store.database import Database
 from sidecar.store.site import read_site
 
@@ -130,12 +135,92 @@ class AwsProvider:
         return self._aws.received()
 
 
+class CloudflareProvider:
+    """A queue, the Worker on workerd, an e-mail service, and the callback page for its reports."""
+
+    smtphosts = "localhost:9"
+
+    def __init__(self, rig: Workerd) -> None:
+        self._rig = rig
+        self._keys = ""
+        self._rules: list[Mapping[str, object]] = []
+        self._mails: list[dict[str, Any]] = []
+        self.settings: Mapping[str, str] = {"cloudflare_api_url": f"'{rig.api_url}'"}
+
+    def expect(self, scenario: Scenario) -> None:
+        """``Provider.expect``."""
+        slow = {"code": "E_RATE_LIMIT_EXCEEDED", "message": "too many requests", "times": 1}
+        self._rules = [
+            *({"match": address, **slow} for address in scenario.busy),
+            *(
+                {"match": address, "code": "E_RECIPIENT_NOT_ALLOWED", "message": reason, "times": 0}
+                for address, reason in scenario.refused.items()
+            ),
+        ]
+
+    def enable(self, command: Command) -> None:
+        """``Provider.enable``: the account is the default of all companies."""
+        shown = command(
+            *("company", "set", "0", "--provider", "cloudflare"),
+            *("--cloudflare-account-id", ACCOUNT, "--cloudflare-api-token"),
+            *("--cloudflare-queue-id", JOBS, "--cloudflare-results-queue-id", RESULTS),
+            *("--cloudflare-worker-url", self._rig.worker_url, "--new-callback-key"),
+            input=f"{TOKEN}\n",
+        )
+        self._keys = next(line for line in shown.splitlines() if "KEYS" in line).split()[-1]
+        for company in COMPANIES:
+            command("company", "set", str(company), "--enable")
+
+    def at_work(self, database_url: str, prefix: str) -> ExitStack:
+        """``Provider.at_work``."""
+        database = Database(database_url, prefix)
+        key, _, secret = self._keys.partition(":")
+        with ExitStack() as stack:
+            stack.callback(database.close)
+            page = CallbackPage(database, lambda: {key: secret})
+            stack.callback(page.close)
+            uid = read_site(database).site_uid
+            stack.enter_context(self._rig.start(uid, self._keys, page.url, repeat=True))
+            self._rig.refuse(self._rules)
+            stack.callback(self._keep)
+            return stack.pop_all()
+
+    def received(self) -> Sequence[Received]:
+        """``Provider.received``."""
+        return [_as_received(mail) for mail in self._mails]
+
+    def _keep(self) -> None:
+        self._mails = self._rig.mails()
+
+
+def _as_received(mail: Mapping[str, Any]) -> Received:
+    """What the e-mail service was given, as the message that it makes of it."""
+    sender = mail["from"] if isinstance(mail["from"], dict) else {"email": mail["from"], "name": ""}
+    message = Mail(
+        id=0,
+        mail_key=mail["headers"]["X-ManiReports-Mail"],
+        message_id=mail["headers"]["X-ManiReports-Mail"],
+        to=mail["to"],
+        sender=Address(sender["email"], sender["name"]),
+        envelope_from=sender["email"],
+        content=Content(mail["subject"], mail.get("html", ""), mail["text"]),
+    )
+    data = build(message)
+    return Received(sender["email"], (mail["to"],), data, at=0.0, bare=False)
+
+
 @contextmanager
 def provider(name: str, sender_domain: str) -> Iterator[Provider]:
     """The provider of that name, running."""
     if name == "smtp":
         with Sink() as sink:
             yield SmtpProvider(sink)
+    elif name == "cloudflare":
+        with (
+            tempfile.TemporaryDirectory(prefix="manireports-workerd-") as folder,
+            Workerd(Path(folder)) as rig,
+        ):
+            yield CloudflareProvider(rig)
     else:
         with cloud(sender_domain) as aws:
             yield AwsProvider(aws)

@@ -50,13 +50,19 @@ class Workerd:
         return f"{self.url}/worker"
 
     def start(
-        self, site_uid: str, keys: str, callback_url: str, *, repeat: bool = False, **more: str
+        self,
+        site_uid: str,
+        keys: str,
+        callback_url: str,
+        *,
+        repeat: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> Self:
         """Start it. keys: as ``company set`` shows them. repeat: the queue has each message twice.
 
         more: further variables of the Worker. Raises SidecarError.
         """
-        bindings = {"SITE_UID": site_uid, "KEYS": keys, "SENDER": "binding", **more}
+        bindings = {"SITE_UID": site_uid, "KEYS": keys, "SENDER": "binding", **(more or {})}
         if callback_url:
             bindings["CALLBACK_URL"] = callback_url
         self._configuration = {
@@ -80,7 +86,7 @@ class Workerd:
                 stderr=log,
                 start_new_session=True,
             )
-        # Its log follows on standard error; the one line on standard output says that it answers.
+        # What the Workers log goes to standard error: nobody reads more than one line of the other.
         said = self._process.stdout.readline() if self._process.stdout else b""
         if not said.startswith(b'{"url"'):
             self.kill()

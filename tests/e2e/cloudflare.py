@@ -45,7 +45,7 @@ class CloudflareWorld:
         keys = ",".join(f"{key}:{secret}" for key, secret in self.keys.items())
         uid = read_site(self.database).site_uid
         try:
-            with self.rig.start(uid, keys, page.url, repeat=repeat, **more):
+            with self.rig.start(uid, keys, page.url, repeat=repeat, more=more):
                 yield page
         finally:
             page.close()

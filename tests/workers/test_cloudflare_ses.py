@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -70,8 +69,8 @@ def rig(
         sender = {"SENDER": "ses", "SENDER_URL": ses.url, "SES_REGION": REGION}
         secrets = {"SES_ACCESS_KEY": ACCESS_KEY, "SES_SECRET_KEY": SECRET_KEY}
         keys = f"{KEY.key}:{KEY.secret}"
-        more: dict[str, Any] = {**sender, **secrets, "SES_CONFIGURATION_SET": "bounces"}
-        yield made.start(SITE, keys, f"{page.url}/callback", **more)
+        more = {**sender, **secrets, "SES_CONFIGURATION_SET": "bounces"}
+        yield made.start(SITE, keys, f"{page.url}/callback", more=more)
 
 
 def send(rig: Workerd, page: CallbackPage, batch: MailBatch) -> None:

@@ -27,6 +27,7 @@ export async function start({ bindings, port = 0, persist = false, retries = 100
     host: "127.0.0.1",
     port,
     log: new Log(LogLevel.ERROR),
+    handleRuntimeStdio: (out, err) => [out, err].forEach((stream) => stream.pipe(process.stderr)),
     durableObjectsPersist: persist,
     workers: [
       {

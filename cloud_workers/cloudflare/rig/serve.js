@@ -5,9 +5,6 @@
 
 import { ACCOUNT, JOBS, RESULTS, TOKEN, start } from "./rig.js";
 
-// Standard output is for the one line; what the Workers log goes with the rest.
-console.log = console.error;
-
 const { mf, url } = await start(JSON.parse(process.argv[2]));
 const named = { url, account: ACCOUNT, jobs: JOBS, results: RESULTS, token: TOKEN };
 process.stdout.write(`${JSON.stringify(named)}\n`);
