@@ -30,6 +30,7 @@ set_up() {
     need "$python-dev" has_headers
     need mariadb-server command -v mariadbd
     need postgresql compgen -G "/usr/lib/postgresql/*/bin/postgres"
+    need prometheus command -v promtool
     need libfaketime compgen -G "/usr/lib/*/faketime/libfaketime.so.1"
     need php-cli command -v php
     need php-mysql has_php mysqli

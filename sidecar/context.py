@@ -31,6 +31,7 @@ from sidecar.store.companies import Companies, read_companies
 from sidecar.store.database import Database
 from sidecar.store.site import Lease, SiteRow, read_site
 from sidecar.store.tables import SCHEMA_VERSION
+from sidecar.systemd import MOODLE_KEY, credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ class Context:
         self.fingerprint = identity.fingerprint(settings, self.database.url)
         self.state_dir = identity.StateDir(settings.state_dir)
         secret_root = settings.moodle_config.get("secretdataroot")
-        self.vault = Vault(settings.dataroot, Path(to_string(secret_root)) if secret_root else None)
+        self.vault = Vault(
+            settings.dataroot,
+            Path(to_string(secret_root)) if secret_root else None,
+            credential(MOODLE_KEY),
+        )
         self.lease = Lease(
             self.database, settings.lease_seconds, f"{socket.gethostname()}:{os.getpid()}"
         )

@@ -374,20 +374,28 @@ class Daemon:
             self._tidy_at = time.monotonic() + RESTING_SECONDS
 
     def _facts(self) -> None:
-        if self._leader is None or time.monotonic() < self._ledger_due:
+        leader = self._leader
+        if leader is None or not self._context.lease.held():
             return
-        metrics, database = self._context.metrics, self._context.database
-        started = time.monotonic()
         try:
-            with database.read() as conn:
-                difference = results.ledger_difference(conn, database)
-            self._leader.show_rates()
+            leader.show_depths()
+            leader.show_rates()
+            self._prove_ledger()
         except (DatabaseError, StoreError) as error:
             log.warning("the ledger could not be read: %s", error)
+        except Exception:
+            log.exception("facts are missing: a defect")
+
+    def _prove_ledger(self) -> None:
+        """Show whether captured mails and their states agree. Raises DatabaseError."""
+        started, database = time.monotonic(), self._context.database
+        if started < self._ledger_due:
             return
+        with database.read() as conn:
+            difference = results.ledger_difference(conn, database)
         now = time.monotonic()
         self._ledger_due = now + LEDGER_SHARE * (now - started)
-        metrics.ledger_difference.set(difference)
+        self._context.metrics.ledger_difference.set(difference)
         if difference:
             log.error("ledger difference %d: captured mails and their states disagree", difference)
 

@@ -1,12 +1,13 @@
 """What the process that leads a site does in one cycle: answer, look, claim, dispatch, show."""
 
 import logging
+import math
 import time
 from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
-from sidecar.errors import DatabaseError, SidecarError
+from sidecar.errors import ConnectorError, DatabaseError, SidecarError
 from sidecar.health import Inside
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
@@ -183,6 +184,20 @@ class Leader:
         """What /readyz and the metrics show; from another thread."""
         doubts = {doubt for found in dict(self._doubts).values() for doubt in found}
         return Inside(self.dispatcher.breakers(), self.dispatcher.holds, tuple(sorted(doubts)))
+
+    def show_depths(self) -> None:
+        """Ask each provider that has a queue how much waits there. Raises DatabaseError."""
+        gauge = self._context.metrics.provider_queue
+        for company in self._context.companies():
+            if not company.claims or company.provider == "smtp":
+                continue
+            who = (str(company.company_id), company.provider, "jobs")
+            try:
+                route = self._routes.cloud(company, company.provider)
+                depth = self._routes.connector(route).depth()
+            except (MailSettingsError, ConnectorError):
+                depth = None
+            gauge.labels(*who).set(math.nan if depth is None else depth)
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""

@@ -8,10 +8,22 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+CONFIG_PHP, MOODLE_KEY = "config.php", "moodle-key"
+"""Credentials: Moodle's config.php and the key of its encryption, where their files are for the web
+server's user only. They are as they were when the service was started."""
+
 LONGEST_STATUS = 200
+
+
+def credential(name: str, env: Mapping[str, str] = os.environ) -> Path | None:
+    """A file that the service manager handed to this service alone (LoadCredential=)."""
+    folder = env.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(folder) / name
+    return path if folder and path.is_file() else None
 
 
 class Service:

@@ -19,6 +19,7 @@ from sqlalchemy import URL
 from sidecar.errors import ConfigError
 from sidecar.moodle.php_source import find_settings
 from sidecar.moodle.php_values import is_empty, to_string
+from sidecar.systemd import CONFIG_PHP, credential
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def read(moodle_dir: Path, env: Mapping[str, str] = os.environ) -> ConfigPhp:
     path = moodle_dir / "config.php"
     try:
         path = config_path(moodle_dir)
-        source = path.read_bytes().decode("utf-8", "surrogateescape")
+        source = _bytes_of(path, env).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"moodle_dir: there is no {path}; set moodle_dir to the folder of Moodle's config.php"
@@ -80,7 +81,7 @@ def read(moodle_dir: Path, env: Mapping[str, str] = os.environ) -> ConfigPhp:
     except OSError as error:
         raise ConfigError(
             f"moodle_dir: {path} cannot be read ({error.strerror}); "
-            "let this user read it, for example through the web server's group"
+            "let this user read it, or run `setup`, which has systemd hand it over"
         ) from None
     found = find_settings(source, path, env)
     if not (found.values or found.unread or found.incomplete):
@@ -88,6 +89,16 @@ def read(moodle_dir: Path, env: Mapping[str, str] = os.environ) -> ConfigPhp:
     forced = _forced_settings(found.values.pop(_FORCED, None))
     unread = found.unread if forced is not None else {*found.unread, _FORCED}
     return ConfigPhp(path, found.values, forced or {}, frozenset(unread), found.incomplete)
+
+
+def _bytes_of(path: Path, env: Mapping[str, str]) -> bytes:
+    try:
+        return path.read_bytes()
+    except PermissionError:
+        handed = credential(CONFIG_PHP, env)
+        if handed is None:
+            raise
+        return handed.read_bytes()
 
 
 def resolve_with_php(

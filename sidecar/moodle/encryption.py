@@ -22,8 +22,15 @@ _LEGACY = "openssl-aes-256-ctr:"
 class Vault:
     """The site's encrypted settings; the key is read anew each time, since Moodle may make it."""
 
-    def __init__(self, dataroot: Path | None, secretdataroot: Path | None = None) -> None:
+    def __init__(
+        self,
+        dataroot: Path | None,
+        secretdataroot: Path | None = None,
+        handed: Path | None = None,
+    ) -> None:
+        """handed: a copy of the key, where the key itself is for the web server's user only."""
         self._dataroot, self._secretdataroot = dataroot, secretdataroot
+        self._handed = handed
 
     def reveal(self, value: str) -> str:
         """The clear text of a stored value; raises EncryptionError."""
@@ -36,11 +43,13 @@ class Vault:
         """
         if not text:
             return ""
-        make_key(key_path(self._root(), self._secretdataroot))
+        self._make()
         return encrypt(text, self.key())
 
     def key(self) -> bytes:
         """The site's key, which must be there already; raises EncryptionError."""
+        if self._handed is not None:
+            return _read(self._handed)
         return read_key(self._root(), self._secretdataroot)
 
     def derive(self, purpose: str) -> bytes:
@@ -48,9 +57,12 @@ class Vault:
 
         Makes the site's key if it has none. Raises EncryptionError.
         """
-        root, secret_root = self._root(), self._secretdataroot
-        make_key(key_path(root, secret_root))
-        return hmac.digest(read_key(root, secret_root), purpose.encode(), "sha256")
+        self._make()
+        return hmac.digest(self.key(), purpose.encode(), "sha256")
+
+    def _make(self) -> None:
+        if self._handed is None:
+            make_key(key_path(self._root(), self._secretdataroot))
 
     def _root(self) -> Path:
         if self._dataroot is None:
@@ -93,7 +105,10 @@ def make_key(path: Path) -> None:
 
 def read_key(dataroot: Path, secretdataroot: Path | None = None) -> bytes:
     """The site's key, which Moodle makes on first use; raises EncryptionError."""
-    path = key_path(dataroot, secretdataroot)
+    return _read(key_path(dataroot, secretdataroot))
+
+
+def _read(path: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
