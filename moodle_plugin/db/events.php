@@ -15,7 +15,7 @@
 // along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
 
 /**
- * Observers: they note the running bulk operation, one row a request, and leave everything else alone.
+ * Observers: the running bulk operation is noted, one row a request; mail texts follow the language packs.
  *
  * @package   local_manireports
  * @copyright 2026 ManiReports
@@ -37,5 +37,17 @@ $observers = [
     [
         'eventname' => '\local_manireports\event\reengagement_campaign_triggered',
         'callback' => '\local_manireports\observers\reengagement_observer::campaign_triggered',
+    ],
+    [
+        'eventname' => '\tool_langimport\event\langpack_imported',
+        'callback' => '\local_manireports\cloud\templates::language_packs_changed',
+    ],
+    [
+        'eventname' => '\tool_langimport\event\langpack_updated',
+        'callback' => '\local_manireports\cloud\templates::language_packs_changed',
+    ],
+    [
+        'eventname' => '\tool_langimport\event\langpack_removed',
+        'callback' => '\local_manireports\cloud\templates::language_packs_changed',
     ],
 ];
