@@ -169,7 +169,8 @@ final class cloud_jobs_test extends \advanced_testcase {
             return;
         }
         $this->assertSame([$own], array_keys(cloud_job_manager::list(new job_filter(), 0, 50)));
-        $this->assertSame([$own], array_map(fn($job) => (int)$job->id, iterator_to_array(cloud_job_manager::each(new job_filter()))));
+        $all = iterator_to_array(cloud_job_manager::each(new job_filter()), false);
+        $this->assertSame([$own], array_map(fn($job) => (int)$job->id, $all));
         $html = cloud_jobs_list::execute()['html'];
         $this->assertStringContainsString("#$own ", $html);
         $this->assertStringNotContainsString('Job of company 987', $html);
@@ -303,7 +304,8 @@ final class cloud_jobs_test extends \advanced_testcase {
         $today = usergetmidnight(time());
         $root = $this->job(0, []);
         $child = $this->job(0, [], ['parent_job_id' => $root]);
-        foreach ([[$root, $today - 3600, 5, 60], [$root, $today + 1, 3, 600], [$child, $today + 1, 2, 60]] as [$id, $at, $sent, $took]) {
+        $batches = [[$root, $today - 3600, 5, 60], [$root, $today + 1, 3, 600], [$child, $today + 1, 2, 60]];
+        foreach ($batches as [$id, $at, $sent, $took]) {
             $DB->insert_record(cloud_job_manager::BATCHES, (object)[
                 'job_id' => $id, 'status' => 'sent', 'sent_count' => $sent, 'email_count' => $sent, 'provider' => 'smtp',
                 'created_at' => $at - $took, 'completed_at' => $at, 'queue_message_id' => '',

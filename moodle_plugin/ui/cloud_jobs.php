@@ -22,9 +22,6 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
-require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
-
 use local_manireports\cloud\access;
 use local_manireports\cloud\job_actions;
 use local_manireports\cloud\job_filter;
@@ -33,6 +30,10 @@ use local_manireports\cloud\output\jobs_filter_form;
 use local_manireports\cloud\output\jobs_list;
 use local_manireports\cloud\output\tabs;
 use local_manireports\cloud\page;
+
+// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
+require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
+require_login(null, false);
 
 $filter = job_filter::from_request();
 $pagenumber = max(0, optional_param('page', 0, PARAM_INT));

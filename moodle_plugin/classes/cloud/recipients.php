@@ -268,7 +268,8 @@ class recipients {
         if (access::is_iomad()) {
             [$where, $params] = access::sql(access::VIEW, 'companyid');
             $select = "userid = :userid AND sent IS NULL AND $where";
-            $waiting = $DB->get_records_select('email', $select, ['userid' => $userid] + $params, 'due, id', 'id, subject, due', 0, 20);
+            $params['userid'] = $userid;
+            $waiting = $DB->get_records_select('email', $select, $params, 'due, id', 'id, subject, due', 0, 20);
         }
         $new = ['userid' => $userid, 'name' => 'create_password', 'value' => '1'];
         if (access::companies(access::VIEW) === null && $DB->record_exists('user_preferences', $new)) {

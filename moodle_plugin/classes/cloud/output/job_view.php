@@ -129,7 +129,8 @@ class job_view implements \renderable, \templatable {
     private function tiles(array $states): array {
         $tiles = [];
         foreach ($states as $state => $number) {
-            $url = new \moodle_url('/local/manireports/ui/cloud_job.php', ['id' => $this->job->id, 'status' => $state], 'recipients');
+            $params = ['id' => $this->job->id, 'status' => $state];
+            $url = new \moodle_url('/local/manireports/ui/cloud_job.php', $params, 'recipients');
             $tiles[] = [
                 'badge' => vocabulary::badge($state),
                 'number' => vocabulary::number($number),
