@@ -134,6 +134,9 @@ class campaign_audience {
      */
     public function count_suppressed(): int {
         global $DB;
+        if (!suppressions::concern($this->company)) {
+            return 0;
+        }
         [$sql, $params] = $this->pairs();
         $sql = "SELECT COUNT(1)
                   FROM ($sql) pairs

@@ -54,6 +54,9 @@ class campaign_outbox {
      */
     public function count_suppressed(): int {
         global $DB;
+        if (!suppressions::concern((int)$this->campaign->company_id)) {
+            return 0;
+        }
         $sql = 'SELECT COUNT(1) ' . self::FROM . " AND EXISTS (
                     SELECT 1 FROM {manireports_cloud_suppressions} s
                      WHERE s.email = LOWER(person.email) AND s.company_id IN (0, :mine) AND s.scope IN ('', 'all', 'campaigns'))";

@@ -84,6 +84,16 @@ class suppressions {
     }
 
     /**
+     * Whether any entry concerns a company.
+     *
+     * @param int $company
+     */
+    public static function concern(int $company): bool {
+        global $DB;
+        return $DB->record_exists_select(self::TABLE, 'company_id IN (0, :company)', ['company' => $company]);
+    }
+
+    /**
      * Suppress addresses.
      *
      * @param string[] $addresses as people write them
