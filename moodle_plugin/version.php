@@ -25,7 +25,7 @@
 defined('MOODLE_INTERNAL') || die();
 
 $plugin->component = 'local_manireports';
-$plugin->version = 2026112601;
+$plugin->version = 2026112602;
 $plugin->requires = 2023100900; // Moodle 4.3: table names may be longer than 28 characters.
 $plugin->supported = [403, 501];
 $plugin->maturity = MATURITY_STABLE;
