@@ -18,14 +18,19 @@ def login(browser: Browser, stage: Stage, username: str, password: str = PASSWOR
     page.goto(f"{stage.url}/login/index.php")
     page.fill("#username", username)
     page.fill("#password", password)
-    page.click("#loginbtn")
-    page.wait_for_load_state()
+    submit(page, "#loginbtn")
     return page
 
 
 def go(page: Page, stage: Stage, path: str, **query: object) -> None:
     """Open a page of the site."""
     page.goto(f"{stage.url}{path}" + (f"?{urlencode(query)}" if query else ""))
+
+
+def submit(page: Page, button: str = "[name=submitbutton]") -> None:
+    """Press a button and wait for the next page, which may take minutes to be made."""
+    with page.expect_navigation(timeout=300_000):
+        page.click(button, no_wait_after=True)
 
 
 def choose_file(page: Page, file: Path) -> None:
@@ -41,10 +46,8 @@ def upload_to_company(page: Page, stage: Stage, file: Path) -> None:
     """IOMAD's own upload of users, as the company's manager."""
     go(page, stage, "/blocks/iomad_company_admin/uploaduser.php")
     choose_file(page, file)
-    page.click("[name=submitbutton]")
-    page.wait_for_load_state()
-    page.click("[name=submitbutton]")
-    page.wait_for_load_state("load", timeout=300_000)
+    submit(page)
+    submit(page)
 
 
 def allocate_licences(page: Page, stage: Stage, licence: int, count: int) -> None:
@@ -59,8 +62,7 @@ def allocate_licences(page: Page, stage: Stage, licence: int, count: int) -> Non
             for number in range(min(left, options.count()))
         ]
         page.select_option("#potentialcourseusers", people)
-        page.click("#add")
-        page.wait_for_load_state("load", timeout=300_000)
+        submit(page, "#add")
         left -= len(people)
 
 
@@ -68,8 +70,6 @@ def upload_to_site(page: Page, stage: Stage, file: Path) -> None:
     """Core's own upload of users, as the admin: with passwords that core's task would mail."""
     go(page, stage, "/admin/tool/uploaduser/index.php")
     choose_file(page, file)
-    page.click("[name=submitbutton]")
-    page.wait_for_load_state()
+    submit(page)
     page.select_option("[name=uupasswordnew]", "1")
-    page.click("[name=submitbutton]")
-    page.wait_for_load_state("load", timeout=300_000)
+    submit(page)

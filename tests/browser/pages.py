@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.iomad.facts import must, wait_for
 
-from .moodle import go
+from .moodle import go, submit
 from .stage import Stage
 
 UI = "/local/manireports/ui"
@@ -38,7 +38,7 @@ def set_company(page: Page, stage: Stage, company: int, **values: str) -> None:
     page.select_option("[name=provider]", values.pop("provider"))
     for name, value in values.items():
         page.fill(f"[name={name}]", value)
-    page.click("[name=submitbutton]")
+    submit(page)
     expect(page.locator(".alert-success").first).to_be_visible()
 
 

@@ -126,7 +126,7 @@ def _import(day: Day, manager: Page) -> int:
         moodle.go(manager, day.stage, f"{pages.UI}/cloud_jobs.php")
         told = manager.inner_text("body")
         notice = re.search(rf"{day.users} emails? queued for cloud delivery", told)
-    must(bool(notice), f"no notice after the import: {told[:500]}")
+    must(bool(notice), f"no notice after the import: {told[-1500:]}")
     job = pages.newest_job(manager, day.stage, "Account mails")
     day.shoot(manager, "jobs-running")
     pages.open_job(manager, day.stage, job)

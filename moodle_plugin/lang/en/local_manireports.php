@@ -575,6 +575,7 @@ $string['cloudtype_csv_import'] = 'Account mails';
 $string['cloudtype_license_allocation'] = 'Licence mails';
 $string['cloudtype_notification'] = 'Notifications';
 $string['cloudtype_reengagement'] = 'Reminders';
+$string['cloudtype_test'] = 'Test mail';
 $string['cloudundersecond'] = 'less than a second';
 $string['clouduninstallheld'] = 'Job {$a->job} ({$a->label}): {$a->count} mails cannot be handed back. They were on their way, or had been tried; nobody sends them any more.';
 $string['clouduninstalloutbox'] = '{$a} reminders in the outbox were never sent.';

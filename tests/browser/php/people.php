@@ -11,6 +11,7 @@ foreach ($DB->get_records_select('user', "username = 'admin' OR username LIKE 'b
     update_internal_user_password($user, $argv[2]);
     unset_user_preference('auth_forcepasswordchange', $user);
 }
+$DB->set_field('task_scheduled', 'disabled', 0, ['classname' => '\core\task\send_new_user_passwords_task']);
 if ($DB->get_manager()->table_exists('tool_usertours_tours')) {
     $DB->set_field('tool_usertours_tours', 'enabled', 0);
 }
