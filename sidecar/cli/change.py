@@ -65,13 +65,6 @@ def retry(app: App, job_id: int, permanent: bool) -> None:
     click.echo(f"job {job_id}: {answer['mails']} mails are sent again as job {answer['job']}")
 
 
-COLUMNS = {
-    "cloudflare_results_queue_id": "results_queue_url",
-    "cloudflare_worker_url": "ledger_table",
-}
-"""Options that are stored in a column of another provider's name (``store.companies.Company``)."""
-
-
 @click.group()
 def company() -> None:
     """Settings of companies; 0 is mail without a company, and gives the defaults."""
@@ -120,7 +113,7 @@ def company_set(
 ) -> None:
     """Change the settings of a company; 0 gives the defaults of all others."""
     values = {
-        COLUMNS.get(key, key): int(value) if isinstance(value, bool) else value
+        key: int(value) if isinstance(value, bool) else value
         for key, value in options.items()
         if value is not None
     }

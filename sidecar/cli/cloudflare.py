@@ -108,8 +108,8 @@ def deploy(
     values: dict[str, object] = {
         "cloudflare_account_id": account,
         "cloudflare_queue_id": ids["jobs"],
-        "results_queue_url": ids["results"],
-        "ledger_table": url,
+        "cloudflare_results_queue_id": ids["results"],
+        "cloudflare_worker_url": url,
     }
     if own:
         values["cloudflare_api_token"] = context.vault.conceal(own.strip())

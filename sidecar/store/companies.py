@@ -1,6 +1,5 @@
 """Company settings: one row a company; row 0 gives defaults, and enables mail without a company."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -46,6 +45,8 @@ SETTABLE = frozenset(
         "cloudflare_account_id",
         "cloudflare_api_token",
         "cloudflare_queue_id",
+        "cloudflare_results_queue_id",
+        "cloudflare_worker_url",
         "ses_sender_email",
         "sender_name",
         "send_window",
@@ -100,6 +101,8 @@ class Company:
     cloudflare_account_id: str = ""
     cloudflare_api_token: str = field(default="", repr=False)
     cloudflare_queue_id: str = ""
+    cloudflare_results_queue_id: str = ""
+    cloudflare_worker_url: str = ""
     ses_sender_email: str = ""
     sender_name: str = ""
     send_window: str = ""
@@ -114,16 +117,14 @@ class Company:
         return self.fallback or DEFAULT_FALLBACKS.get(source, "hold")
 
     def results_queue(self, provider: str) -> str:
-        """The results queue, '' if what is set is none of this provider's (but row 0's, say)."""
-        is_id = re.fullmatch(r"[0-9a-f]{32}", self.results_queue_url) is not None
-        is_url = "://" in self.results_queue_url
-        other = is_url if provider == "cloudflare" else is_id
-        return "" if other else self.results_queue_url
+        """This provider's queue of results, '' if there is none."""
+        if provider == "cloudflare":
+            return self.cloudflare_results_queue_id
+        return self.results_queue_url
 
     def ledger(self, provider: str) -> str:
         """Through what mails are taken back: AWS's table, the URL of Cloudflare's Worker, or ''."""
-        is_url = "://" in self.ledger_table
-        return self.ledger_table if is_url is (provider == "cloudflare") else ""
+        return self.cloudflare_worker_url if provider == "cloudflare" else self.ledger_table
 
     @property
     def claims(self) -> bool:

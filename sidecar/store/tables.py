@@ -173,6 +173,8 @@ def our_tables(prefix: str) -> Tables:
             _str("cloudflare_account_id", 100),
             _int("enabled"),
             _str("cloudflare_queue_id", 100),
+            _str("cloudflare_results_queue_id", 100),
+            _str("cloudflare_worker_url", 255),
             _str("results_queue_url", 255),
             _str("ledger_table", 255),
             _str("feedback_queue_url", 255),

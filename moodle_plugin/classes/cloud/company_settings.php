@@ -46,7 +46,10 @@ class company_settings {
             'aws_region', 'aws_access_key', 'aws_secret_key', 'aws_role_arn', 'aws_external_id', 'sqs_queue_url',
             'results_queue_url', 'feedback_queue_url', 'ledger_table', 'ses_configuration_set',
         ],
-        'cloudflare' => ['cloudflare_account_id', 'cloudflare_api_token', 'cloudflare_queue_id'],
+        'cloudflare' => [
+            'cloudflare_account_id', 'cloudflare_api_token', 'cloudflare_queue_id', 'cloudflare_results_queue_id',
+            'cloudflare_worker_url',
+        ],
     ];
 
     /** @var string[] further columns with a text */

@@ -39,6 +39,7 @@ class settings_rules {
         'ses_configuration_set' => '/^[A-Za-z0-9_-]{1,64}$/',
         'cloudflare_account_id' => '/^[0-9a-f]{32}$/',
         'cloudflare_queue_id' => '/^[0-9a-f]{32}$/',
+        'cloudflare_results_queue_id' => '/^[0-9a-f]{32}$/',
     ];
 
     /** @var string[][] what a provider cannot do without, once a company is enabled */
@@ -126,6 +127,7 @@ class settings_rules {
             return preg_match(self::PATTERNS[$column], $text) ? '' : self::say($column);
         }
         return match ($column) {
+            'cloudflare_worker_url' => self::worker($text, $everywhere),
             'ses_sender_email' => validate_email($text) ? '' : get_string('invalidemail'),
             'sender_name' => preg_match('/[\x00-\x1f\x7f<>"]/', $text) ? self::say('sendername') : '',
             'send_window' => send_window::complaint($text),
@@ -146,10 +148,31 @@ class settings_rules {
         if (preg_match('~^https://sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/\d{12}/[A-Za-z0-9_-]{1,80}$~', $url)) {
             return '';
         }
+        return $everywhere && self::is_url($url) ? '' : self::say('queue');
+    }
+
+    /**
+     * What is wrong with the address of a worker; the sidecar calls it too.
+     *
+     * @param string $url
+     * @param bool $everywhere whether the person may configure the whole site
+     */
+    private static function worker(string $url, bool $everywhere): string {
+        if (preg_match('~^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.workers\.dev/?$~', $url)) {
+            return '';
+        }
+        return $everywhere && self::is_url($url) ? '' : self::say('worker');
+    }
+
+    /**
+     * Whether a text is the address of something on the web, without a user in it.
+     *
+     * @param string $url
+     */
+    private static function is_url(string $url): bool {
         $parts = parse_url($url);
-        $isurl = $parts && in_array($parts['scheme'] ?? '', ['http', 'https'], true) && !empty($parts['host'])
+        return $parts && in_array($parts['scheme'] ?? '', ['http', 'https'], true) && !empty($parts['host'])
             && !isset($parts['user']) && !preg_match('/\s/', $url);
-        return $everywhere && $isurl ? '' : self::say('queue');
     }
 
     /**
