@@ -12,7 +12,7 @@ from .stage import PASSWORD, Stage
 
 def login(browser: Browser, stage: Stage, username: str, password: str = PASSWORD) -> Page:
     """A window of its own, logged in."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 1100})
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(f"{stage.url}/login/index.php")

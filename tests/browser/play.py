@@ -49,7 +49,8 @@ class Day:
     def shoot(self, page: Page, name: str) -> None:
         """Keep what the page shows now."""
         if self.shots is not None:
-            page.screenshot(path=self.shots / f"{name}.png", full_page=True)
+            page.evaluate("window.scrollTo(0, 0)")
+            page.screenshot(path=self.shots / f"{name}.png")
 
     def say(self, text: str) -> None:
         """A line of the proof's output."""

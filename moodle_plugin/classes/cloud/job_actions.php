@@ -44,8 +44,8 @@ class job_actions {
     /** @var string[] actions that cannot be undone */
     private const GRAVE = ['cancel', 'release', 'resolvefailed', 'retryall'];
 
-    /** @var string[] states of a mail that can be sent once more */
-    public const RESENDABLE = ['sent', 'failed', 'permanently_failed', 'unknown'];
+    /** @var string[] states of a mail that can be sent once more: what arrived, or may have, no ledger lets through again */
+    public const RESENDABLE = ['failed', 'permanently_failed'];
 
     /**
      * What can be done to a job now, in the order of its buttons.

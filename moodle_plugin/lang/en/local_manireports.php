@@ -255,7 +255,6 @@ $string['cloudconfirmpause'] = 'Hold the {$a} mails that have not left yet? They
 $string['cloudconfirmpauseall'] = 'Hold all bulk mail of this site? Nothing is lost: it waits until you let it go on.';
 $string['cloudconfirmrelease'] = 'Hand the mails that have not left back to Moodle? Its cron then sends up to {$a} mails, one by one. What is on its way already stays with the job.';
 $string['cloudconfirmresend'] = 'Send this mail again?';
-$string['cloudconfirmresendwarn'] = 'This mail was sent already, or may have been: the recipient may get it twice. Send it again?';
 $string['cloudconfirmresolvefailed'] = 'Of {$a} mails the answer was lost. Mark them as failed? If you then retry them, some people may get the mail twice.';
 $string['cloudconfirmresolvesent'] = 'Of {$a} mails the answer was lost. Mark them as sent?';
 $string['cloudconfirmresume'] = 'Let the {$a} mails go on?';

@@ -74,7 +74,6 @@ class mail_rows {
             'answer' => $troubled ? self::answer($mail) : '',
             'messageid' => $mail->message_id,
             'canresend' => $manage && $resendable,
-            'warn' => in_array($mail->status, ['sent', 'unknown'], true),
             'job' => (int)$mail->job_id,
             'joburl' => (new \moodle_url('/local/manireports/ui/cloud_job.php', ['id' => $mail->job_id]))->out(false),
             'joblabel' => $mail->label ?? '',
