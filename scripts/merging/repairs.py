@@ -107,16 +107,16 @@ def _at_risk(path: str, text: str) -> str:
     """The page of learners at risk, which took the engine's arrays for objects of other fields."""
     if path != "ui/at_risk.php" or "(object)($found" in text:
         return text
-    text = AT_RISK.sub(
-        lambda m: (
-            f"array_map(static fn(array $found): stdClass => (object)($found + ['courseid' => {m[1]},"
-            "\n        'factors' => $found['risk_factors'],"
-            " 'last_access' => $found['metrics']['last_access'] ?? 0]),"
-            f"\n        {m[0]})"
-        ),
-        text,
-    )
-    return text
+
+    def objects(found: re.Match[str]) -> str:
+        more = f"['courseid' => {found[1]}, 'factors' => $found['risk_factors'],"
+        last = "'last_access' => $found['metrics']['last_access'] ?? 0]"
+        return (
+            f"array_map(static fn(array $found): stdClass => (object)($found + {more}\n"
+            f"        {last}), {found[0]})"
+        )
+
+    return AT_RISK.sub(objects, text)
 
 
 def _small_faults(path: str, text: str) -> str:
