@@ -100,12 +100,61 @@ def _no_time(_path: str, text: str) -> str:
     return text.replace("' . $company['time'] . '", "' . ($company['time'] ?? '-') . '")
 
 
+AT_RISK = re.compile(r"\$analytics->detect_at_risk_learners\((\$[\w>-]+)\)")
+
+
+def _at_risk(path: str, text: str) -> str:
+    """The page of learners at risk, which took the engine's arrays for objects of other fields."""
+    if path != "ui/at_risk.php" or "(object)($found" in text:
+        return text
+
+    def objects(found: re.Match[str]) -> str:
+        more = f"['courseid' => {found[1]}, 'factors' => $found['risk_factors'],"
+        last = "'last_access' => $found['metrics']['last_access'] ?? 0]"
+        return (
+            f"array_map(static fn(array $found): stdClass => (object)($found + {more}\n"
+            f"        {last}), {found[0]})"
+        )
+
+    return AT_RISK.sub(objects, text)
+
+
+def _small_faults(path: str, text: str) -> str:
+    """What SMALL_FAULTS lists."""
+    for before, after in SMALL_FAULTS.get(path, {}).items():
+        text = text.replace(before, after)
+    return text
+
+
+SMALL_FAULTS = {
+    "ui/at_risk.php": {
+        "$DB->get_records('course', ['id' => ['>', 1]], 'fullname', 'id, fullname')": (
+            "$DB->get_records_select('course', 'id > 1', null, 'fullname', 'id, fullname')"
+        ),
+        "get_in_or_equal(array_column($atrisklearners, 'userid'))": (
+            "get_in_or_equal(array_column($atrisklearners, 'userid'), SQL_PARAMS_NAMED)"
+        ),
+        "get_string('atrisk:factor_' . $factor, 'local_manireports')": "s($factor)",
+        "get_string('student')": "get_string('defaultcoursestudent')",
+        "get_string('close')": "get_string('closebuttontitle')",
+        "get_string('by') . ' ' . ": "",
+    },
+    "ui/audit.php": {
+        "array('id' => $log->userid), 'id, firstname, lastname')": "array('id' => $log->userid))",
+        "$row[] = $log->ipaddress;": "$row[] = $log->ipaddress ?? '';",
+    },
+}
+"""Queries, strings and columns that do not exist, by page."""
+
+
 _REPAIRS = {
     "looked for config.php in the wrong folder": _config_path,
     "ended its class before its last methods": _early_end,
     "asked for half of the name fields": _all_names,
     "handed its script more than Moodle allows that way": _big_call,
+    "took what the engine answers for something else": _at_risk,
     "showed a column that does not exist": _no_time,
+    "asked for queries, strings or columns that do not exist": _small_faults,
 }
 
 STRINGS = {
