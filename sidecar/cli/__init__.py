@@ -15,9 +15,13 @@ from sidecar.cli import (
     hold,
     logs,
     schema,
+    setup,
     show,
+    status,
+    support,
     suppress,
     trial,
+    versions,
     work,
 )
 from sidecar.cli.common import App
@@ -64,11 +68,17 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, find, company list, campaign list, suppress list
+    Look:    status, check, once --dry-run, jobs, job, find, company list, campaign list,
+             suppress list
     Run:     run, once, drain
     Decide:  company set, company test, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
+    Install: setup, schema, grants, upgrade-check, completion, support-bundle
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
+
+    \b
+    Exit codes: 0 done; 1 it could not be done, the line says why; 2 the configuration, the
+    database or the command line is wrong, the line names what.
     """
     ctx.obj = App(config, os.environ)
     ctx.call_on_close(ctx.obj.close)
@@ -78,6 +88,8 @@ for command in (
     *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
     *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
     *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
+    *(status.status, versions.grants, versions.upgrade_check, support.support_bundle),
+    *(setup.setup, setup.completion),
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)
