@@ -32,11 +32,14 @@ python_packages() {
     find "$work/source" -name __pycache__ -prune -exec rm -rf {} +
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile \
         --target "$work/tools" "setuptools==$setuptools"
-    (cd "$work/source" && PYTHONPATH=$work/tools "$venv/bin/python" -c '
+    local kind
+    for kind in sdist wheel; do
+        (cd "$work/source" && PYTHONPATH=$work/tools "$venv/bin/python" -c "
 import sys
 from setuptools import build_meta
-build_meta.build_sdist(sys.argv[1])
-build_meta.build_wheel(sys.argv[2])' "$work" "$dist") >"$work/log" 2>&1 || die "wheel: $(tail -n 3 "$work/log")"
+build_meta.build_$kind(sys.argv[1])" "$work") >"$work/log" 2>&1 || die "$kind: $(tail -n 3 "$work/log")"
+    done
+    cp "$work/manireports_sidecar-$version-py3-none-any.whl" "$dist/"
     "$venv/bin/python" scripts/make_tar.py "$work/manireports_sidecar-$version.tar.gz" \
         "$dist/manireports_sidecar-$version.tar.gz"
 }
