@@ -10,6 +10,7 @@ cd "$root"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH PYTHONHASHSEED=0
 umask 022
+unset PYTHONPATH PYTHONHOME
 dist=${DIST:-$root/dist}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
