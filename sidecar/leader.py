@@ -40,6 +40,9 @@ DOUBT_SECONDS = 5.0
 TELL_SECONDS = 600.0
 """How often a reason that stands is logged again."""
 
+COUNT_SECONDS = 10.0
+"""How often what waits is written down for pages and `status`."""
+
 SOON_SECONDS = 60.0
 """Mail that ripens within this time keeps ``--until-idle`` waiting."""
 
@@ -85,6 +88,8 @@ class Leader:
         self._doubts: dict[str, list[str]] = {}
         self._doubts_checked: float | None = None
         self._shown: dict[str, object] = {}
+        self._backlog: dict[str, list[int]] = {}
+        self._counted_at = -COUNT_SECONDS
         self._started_at = started_at
         routes.site_uid = site.site_uid
         self._draining = False
@@ -350,7 +355,14 @@ class Leader:
     def _show_state(self, observation: Observation) -> None:
         """Write what blocks and what waits into our row, for the pages, when it has changed."""
         troubles = {str(c): reason for c, reason in self.dispatcher.troubles().items()}
+        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
+            self._counted_at = time.monotonic()
+            self._backlog = {
+                name: [int(rows), int(age)]
+                for name, (rows, age) in self._context.metrics.waiting().items()
+            }
         shown: dict[str, object] = {
+            "backlog": self._backlog,
             "blocked": [*observation.blocked, *observation.off.values()],
             "lock_doubts": sorted({doubt for found in self._doubts.values() for doubt in found}),
             "troubles": troubles,

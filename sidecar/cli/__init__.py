@@ -18,9 +18,13 @@ from sidecar.cli import (
     logs,
     plan,
     schema,
+    setup,
     show,
+    status,
+    support,
     suppress,
     trial,
+    versions,
     work,
 )
 from sidecar.cli.common import App
@@ -67,14 +71,19 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Takes over the bulk mail of a Moodle or IOMAD site.
 
     \b
-    Look:    check, once --dry-run, jobs, job, find, plan
+    Look:    status, check, once --dry-run, jobs, job, find, plan
              company list, campaign list, suppress list
     Run:     run, once, drain
     Decide:  company set, company test, enable, disable, backlog take, adopt
     Steer:   pause, resume, cancel, release, retry, resolve
     AWS:     aws deploy, aws verify, aws status, aws redrive, aws rotate
     Cloud:   cloudflare deploy, cloudflare verify, cloudflare status
+    Install: setup, schema, grants, upgrade-check, completion, support-bundle
     Mail:    campaign inactive, campaign queue, campaign cancel, suppress add, suppress remove
+
+    \b
+    Exit codes: 0 done; 1 it could not be done, the line says why; 2 the configuration, the
+    database or the command line is wrong, the line names what.
     """
     ctx.obj = App(config, os.environ)
     ctx.call_on_close(ctx.obj.close)
@@ -87,6 +96,8 @@ for command in (
     aws.aws,
     plan.plan,
     cloudflare.cloudflare,
+    *(status.status, versions.grants, versions.upgrade_check, support.support_bundle),
+    *(setup.setup, setup.completion),
     *(hold.pause, hold.resume, hold.disable, hold.enable),
 ):
     cli.add_command(command)

@@ -2,21 +2,34 @@
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
+
+_ABOUT = re.compile(r"\b(job|batch|company|request) (\d{1,18})\b")
+
+
+def fields_of(message: str) -> dict[str, int]:
+    """The ids of what a line is about; lines name them as "job 7 batch 3"."""
+    found: dict[str, int] = {}
+    for kind, number in _ABOUT.findall(message):
+        found.setdefault(kind, int(number))
+    return found
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """time (RFC 3339, UTC), level, logger, message, and the traceback of a defect."""
+        """time (RFC 3339, UTC), level, logger, message, the ids of what it is about, and the
+        traceback of a defect."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        entry |= fields_of(record.getMessage())
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

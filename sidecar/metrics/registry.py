@@ -190,6 +190,11 @@ class Metrics:
         build = Gauge("manireports_build_info", "Version of the daemon.", ["version"], registry=r)
         build.labels(__version__).set(1)
 
+    def waiting(self) -> dict[str, tuple[float, float]]:
+        """Source → queue rows that wait, and for how many seconds the oldest is due."""
+        ages = _by_source(self.backlog_age)
+        return {name: (n, ages.get(name, 0.0)) for name, n in _by_source(self.backlog).items()}
+
     def ended(
         self,
         company: int | None,
@@ -206,3 +211,7 @@ class Metrics:
             self.failures.labels(*who, self._reasons(reason(code))).inc()
         if seconds is not None and status == "sent":
             self.delivery_seconds.labels(provider).observe(max(0.0, seconds))
+
+
+def _by_source(gauge: Gauge) -> dict[str, float]:
+    return {s.labels["source"]: s.value for family in gauge.collect() for s in family.samples}

@@ -11,6 +11,7 @@ from sidecar.lifecycle import BATCH_ENDED, RECALLED, Recipient
 from sidecar.store.database import Database, Transaction, any_of
 
 WAITING = (Recipient.PENDING.value, Recipient.RETRY_PENDING.value)
+TROUBLES_LOOKED_AT = 2_000
 _RECALLED = [state.value for state in RECALLED]
 
 
@@ -91,6 +92,20 @@ def job_batches(conn: Connection, database: Database, job_id: int) -> list[Batch
     columns = [b.c[name] for name in BatchRow.__dataclass_fields__]
     query = select(*columns).where(b.c.job_id == job_id).order_by(b.c.batch_num)
     return [BatchRow(**row) for row in conn.execute(query).mappings()]
+
+
+def last_troubles(conn: Connection, database: Database, limit: int) -> list[tuple[int, str]]:
+    """The newest batches that say why they wait or failed: their job and the reason."""
+    b = database.tables.batches
+    newest = select(b.c.id).order_by(b.c.id.desc()).limit(TROUBLES_LOOKED_AT).subquery()
+    query = (
+        select(b.c.job_id, b.c.error_message)
+        .join(newest, newest.c.id == b.c.id)
+        .where(b.c.error_message.is_not(None), b.c.error_message != "")
+        .order_by(b.c.id.desc())
+        .limit(limit)
+    )
+    return [(job_id, message) for job_id, message in conn.execute(query)]
 
 
 def batch_ids(conn: Connection, database: Database, job_id: int) -> list[int]:

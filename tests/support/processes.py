@@ -125,6 +125,10 @@ class Sidecar:
         """SIGCONT."""
         self._process.send_signal(signal.SIGCONT)
 
+    def hangup(self) -> None:
+        """SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
     def kill9(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.kill()

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Runs in a throw-away copy of this system: installs, upgrades, removes and purges the package.
+set -ex
+export DEBIAN_FRONTEND=noninteractive
+cd /
+say() { echo "== $*"; }
+force="--force-depends"   # adduser, drivers' libraries: this copy has no network to fetch them
+dpkg $force -i /package.deb
+say version $(manireports-sidecar --version)
+say user $(getent passwd manireports-sidecar)
+say etc $(stat -c '%a %U %G' /etc/manireports-sidecar)
+say state $(stat -c '%a %U' /var/lib/manireports-sidecar)
+say enabled $(ls /etc/systemd/system/multi-user.target.wants | grep -c manireports)
+say foreign $(find /opt/manireports-sidecar ! -user root | wc -l) writable $(find /opt/manireports-sidecar -perm /022 ! -type l | wc -l)
+say imports $(/opt/manireports-sidecar/bin/python3 -I -c 'import MySQLdb, psycopg, sidecar; print(sidecar.__file__)')
+say rules $(ls /usr/share/manireports-sidecar/alerts)
+say completes $(bash -n /usr/share/bash-completion/completions/manireports-sidecar && echo yes)
+say leaks $(grep -rIl "$BUILD_ROOT" /opt/manireports-sidecar /usr/bin/manireports-sidecar 2>/dev/null | wc -l)
+echo '# mine' >>/etc/manireports-sidecar/environment
+echo 'moodle_dir = "/nonexistent"' >/etc/manireports-sidecar/sidecar.toml
+dpkg $force -i /package.deb </dev/null
+say kept $(tail -n 1 /etc/manireports-sidecar/environment)
+say mode $(stat -c '%a %U %G' /etc/manireports-sidecar/sidecar.toml)
+dpkg -r manireports-sidecar 2>&1 | sed 's/^/remove: /'
+say gone $(ls -d /opt/manireports-sidecar 2>/dev/null | wc -l) config $(ls /etc/manireports-sidecar | wc -l)
+dpkg -P manireports-sidecar
+say purged $(ls -d /etc/manireports-sidecar /var/lib/manireports-sidecar 2>/dev/null | wc -l)

@@ -1,0 +1,108 @@
+"""The release files: made by one command, and the Debian package installed, upgraded, removed and
+purged on this Debian, in a copy of its file system that is thrown away."""
+
+import os
+import re
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sidecar import __version__
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = r"""
+set -e
+mount -t tmpfs none "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount --rbind /dev "$1/root/dev"
+mount -t proc proc "$1/root/proc" 2>/dev/null || mount --rbind /proc "$1/root/proc"
+cp "$2" "$1/root/package.deb"
+cp "$3" "$1/root/steps.sh"
+exec chroot "$1/root" /bin/bash /steps.sh
+"""
+"""Installs in a mount namespace of its own: this system stays as it is."""
+
+STEPS = Path(__file__).with_name("steps.sh")
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "build.sh")],
+        env=os.environ | {"DIST": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_same_commit_gives_the_same_files(dist: Path, tmp_path: Path) -> None:
+    parts = ("python_packages", "plugin", "workers", "watching")
+    subprocess.run(
+        [str(ROOT / "scripts" / "build.sh"), *parts],
+        env=os.environ | {"DIST": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    again = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name != "SHA256SUMS"}
+    assert len(again) >= 5
+    assert [name for name, content in again.items() if (dist / name).read_bytes() != content] == []
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
+
+
+def test_what_is_in_the_files(dist: Path) -> None:
+    assert all(__version__ in path.name for path in dist.iterdir() if path.name != "SHA256SUMS")
+    with zipfile.ZipFile(dist / f"local_manireports-{__version__}.zip") as plugin:
+        names = plugin.namelist()
+    assert {name.split("/")[0] for name in names} == {"manireports"}, "as Moodle's installer wants"
+    assert "manireports/version.php" in names
+    with zipfile.ZipFile(dist / f"manireports-worker-aws-{__version__}.zip") as worker:
+        assert "lambda_handler.py" in worker.namelist()
+    with zipfile.ZipFile(dist / f"manireports_sidecar-{__version__}-py3-none-any.whl") as wheel:
+        assert "sidecar/metrics/alerts/manireports.rules.yml" in wheel.namelist()
+        assert not any(name.startswith(("tests/", "benchmarks/")) for name in wheel.namelist())
+    with tarfile.open(dist / f"manireports_sidecar-{__version__}.tar.gz") as source:
+        assert {member.uname for member in source.getmembers()} == {""}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="installing a package needs root")
+def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> None:
+    (package,) = dist.glob("*.deb")
+    place = tmp_path / "place"
+    place.mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", SCRIPT, "-", str(place), str(package), str(STEPS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "BUILD_ROOT": str(ROOT)},
+    )
+    if "overlay" in done.stderr and "mount:" in done.stderr:
+        pytest.skip("this system lets nobody mount an overlay")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = dict(re.findall(r"^== (\w+) (.*)$", done.stdout, re.MULTILINE))
+    assert __version__ in said["version"]
+    assert said["user"].endswith(":/usr/sbin/nologin")
+    assert said["etc"] == "750 root manireports-sidecar"
+    assert said["state"] == "700 manireports-sidecar"
+    assert said["enabled"] == "1"
+    assert said["foreign"] == "0 writable 0"
+    assert said["imports"].startswith("/opt/manireports-sidecar/lib/")
+    assert said["rules"] == "manireports.rules.yml"
+    assert said["completes"] == "yes"
+    assert said["leaks"] == "0"
+    assert said["kept"] == "# mine"
+    assert said["mode"] == "640 root manireports-sidecar"
+    assert "remove: manireports-sidecar: drain" in done.stdout
+    assert "not everything could be handed back" in done.stdout
+    assert said["gone"] == "0 config 2"
+    assert said["purged"] == "0"

@@ -1,0 +1,138 @@
+"""What must never be in the code, and what must never leave the process."""
+
+import ast
+import re
+from pathlib import Path
+
+from sidecar.demo.sink import Rule
+from tests.e2e.conftest import sink, world  # noqa: F401 - fixtures
+from tests.e2e.world import World
+from tests.support.mariadb import free_port
+from tests.support.processes import Sidecar
+from tests.support.wait import wait_for
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "sidecar").rglob("*.py"))
+PHP = sorted((ROOT / "moodle_plugin").rglob("*.php"))
+STATEMENT = re.compile(
+    r"^\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|DROP|ALTER|CREATE)\b", re.IGNORECASE
+)
+FIXED_NAMES = {
+    "sidecar/store/grants.py",
+    "sidecar/store/engines.py",
+    "sidecar/store/hand_over.py",
+    "sidecar/demo",
+}
+"""Statements whose names come from the site's own configuration and are quoted, or the demo's."""
+
+
+def is_formatted_sql(node: ast.AST) -> bool:
+    """Whether a piece of code puts values into the text of a statement."""
+    if isinstance(node, ast.JoinedStr):
+        first = node.values[0] if node.values else None
+        words = first.value if isinstance(first, ast.Constant) else ""
+        return isinstance(words, str) and bool(STATEMENT.match(words)) and len(node.values) > 1
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.Add):
+        left = node.left
+        return (
+            isinstance(left, ast.Constant)
+            and isinstance(left.value, str)
+            and bool(STATEMENT.match(left.value))
+        )
+    return False
+
+
+def test_no_sql_is_built_from_strings() -> None:
+    found = []
+    for path in SOURCES:
+        name = str(path.relative_to(ROOT))
+        if any(name.startswith(known) for known in FIXED_NAMES):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        found += [f"{name}:{n.lineno}" for n in ast.walk(tree) if is_formatted_sql(n)]
+    assert found == []
+
+
+def test_certificates_are_verified_everywhere() -> None:
+    doubtful = re.compile(
+        r"verify\s*=\s*False|CERT_NONE|check_hostname\s*=\s*False|_create_unverified_context"
+        r"|CURLOPT_SSL_VERIFYPEER'?\s*(?:=>|,)\s*(?:0|false)|rejectUnauthorized:\s*false"
+    )
+    workers = [p for p in (ROOT / "cloud_workers").rglob("*") if p.suffix in {".py", ".ts", ".js"}]
+    files = [*SOURCES, *PHP, *(p for p in workers if "node_modules" not in p.parts)]
+    assert [p.name for p in files if doubtful.search(p.read_text("utf-8"))] == []
+
+
+def test_pages_ask_for_login_a_capability_and_a_session_key() -> None:
+    """Every page under ui/ but those that are made for machines and for people without a login."""
+    open_to_all = {"cloud_callback.php", "unsubscribe.php"}
+    for path in (ROOT / "moodle_plugin" / "ui").rglob("*.php"):
+        text = path.read_text("utf-8")
+        if path.name in open_to_all:
+            assert "NO_MOODLE_COOKIES" in text, path.name
+            continue
+        assert re.search(r"require_login|admin_externalpage_setup", text), path.name
+        assert re.search(r"require_capability|access::require|admin_externalpage_setup", text), (
+            path.name
+        )
+        changes = re.search(r"optional_param\('(?:action|confirm|delete|do)'", text)
+        if changes or "data_submitted" in text:
+            assert re.search(r"require_sesskey|confirm_sesskey|moodleform|get_data", text), (
+                path.name
+            )
+        assert not re.search(r"\$_(GET|POST|REQUEST|COOKIE)\b", text), path.name
+
+
+def test_services_check_context_and_capability() -> None:
+    folder = ROOT / "moodle_plugin" / "classes" / "external"
+    for path in folder.glob("cloud_*.php"):
+        text = path.read_text("utf-8")
+        if "function execute(" in text:
+            assert "validate_parameters" in text, path.name
+            assert re.search(r"validate_context|access::", text), path.name
+
+
+PLANTED = ("Pl4nted-smtp", "Pl4nted-metrics")
+
+
+def test_planted_secrets_are_nowhere_in_what_the_process_shows(world: World) -> None:  # noqa: F811
+    """Log at its most talkative, metrics, process list, state folder: none tells a secret."""
+    smtp, page = PLANTED
+    port = free_port()
+    password = world.tmp / "password"
+    password.write_text(page)
+    password.chmod(0o600)
+    world.site.set_config("smtpuser", "mailer")
+    world.site.set_config("smtppass", smtp)
+    users = world.site.add_users(1, 12)
+    secret = users[0].email
+    world.sink.rules.append(Rule("rcpt", "550 5.1.1 no", match=secret))
+    world.site.queue("user_create", 1, users)
+    bodies = [row[0] for row in world.sql("SELECT body FROM mdl_email")]
+    passwords = re.findall(r"password: (\S+?)<", "".join(bodies))
+    assert len(passwords) == 12
+    world.config = world.write_config(
+        world.url,
+        metrics_port=port,
+        metrics_user="p",
+        metrics_password_file=str(password),
+        log_level="DEBUG",
+    )
+    with Sidecar(world.config) as sidecar:
+        sidecar.wait_for_line("leading this site")
+        wait_for(lambda: sum(world.states().values()) == 12, 30, "claimed")
+        arguments = Path(f"/proc/{sidecar.pid}/cmdline").read_bytes()
+        wait_for(lambda: "processing" not in world.states(), 30, "done")
+        assert sidecar.stop() == 0
+        written = sidecar.output()
+    state = "".join(
+        p.read_text("utf-8", "replace") for p in world.tmp.rglob("*-state/*") if p.is_file()
+    )
+    everything = written + state + arguments.decode()
+    for planted in (*PLANTED, *passwords, secret):
+        assert planted not in everything, planted
+
+
+def test_the_unit_dumps_no_core() -> None:
+    for unit in (ROOT / "systemd").glob("*.service"):
+        assert "LimitCORE=0\n" in unit.read_text("utf-8")
