@@ -71,7 +71,9 @@ final class cloud_campaign_test extends \advanced_testcase {
         $ended = $this->student($course);
         $DB->set_field('user_enrolments', 'timeend', time() - 10, ['userid' => $ended->id]);
         $teacher = $this->getDataGenerator()->create_user();
+        $sink = $this->redirectEvents();
         $this->getDataGenerator()->enrol_user($teacher->id, $course->id, 'teacher', 'manual', 1);
+        $sink->close();
         $DB->set_field('user_enrolments', 'timecreated', 1, ['userid' => $teacher->id]);
 
         $audience = new campaign_audience(0, [$course->id], 30);

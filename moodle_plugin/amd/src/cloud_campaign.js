@@ -131,6 +131,10 @@ export const init = () => {
         button.setAttribute('aria-pressed', mine ? 'true' : 'false');
     });
 
+    const enable = (names, enabled) => names.forEach(name => {
+        root.querySelector(`[data-action="${name}"]`).disabled = !enabled;
+    });
+
     const audience = async() => {
         const mine = ++asked;
         try {
@@ -143,9 +147,7 @@ export const init = () => {
             student = first ? {userid: Number(first.dataset.userid), courseid: Number(first.dataset.courseid)}
                 : {userid: 0, courseid: 0};
             mark();
-            root.querySelectorAll('[data-action="preview"], [data-action="test"]').forEach(button => {
-                button.disabled = !first;
-            });
+            enable(['preview', 'test'], Boolean(first));
             return found;
         } catch (error) {
             if (mine === asked) {
@@ -231,4 +233,6 @@ export const init = () => {
     });
     form.elements.days?.addEventListener('input', changed);
     audience();
+    // Until now nobody would have heard them.
+    enable(['send', 'keep'], true);
 };

@@ -90,6 +90,9 @@ const ask = async(company, what, region) => {
  */
 export const init = company => {
     const root = document.querySelector('[data-region="mrcloud"]');
+    const enable = enabled => root.querySelectorAll('[data-ask]').forEach(button => {
+        button.disabled = !enabled;
+    });
     watch(root);
     root.addEventListener('click', async event => {
         const button = event.target.closest('[data-ask]');
@@ -98,18 +101,16 @@ export const init = company => {
         }
         const what = button.dataset.ask;
         const region = root.querySelector(`[data-answer="${what === 'observe' ? what : 'test'}"]`);
-        const buttons = root.querySelectorAll('[data-ask]');
-        buttons.forEach(each => {
-            each.disabled = true;
-        });
+        enable(false);
+        region.replaceChildren();
         try {
             await ask(company, what, region);
         } catch (error) {
             say(region, 'danger', error.message);
         }
-        buttons.forEach(each => {
-            each.disabled = false;
-        });
+        enable(true);
         button.focus();
     });
+    // Until now nobody would have heard them.
+    enable(true);
 };

@@ -139,11 +139,10 @@ class company_settings {
      */
     public static function effective(int $company, array $changed = []): \stdClass {
         $own = (object)(array_merge((array)self::own($company), $changed));
-        $inherited = self::inherited($company);
-        foreach ($inherited as $column => $value) {
-            $with = in_array($column, self::OF_THE_KEY, true) && !self::is_unset($own->aws_access_key ?? null);
+        $ownkey = !self::is_unset($own->aws_access_key ?? null);
+        foreach (self::inherited($company) as $column => $value) {
             if (self::is_unset($own->$column ?? null)) {
-                $own->$column = $with ? '' : $value;
+                $own->$column = $ownkey && in_array($column, self::OF_THE_KEY, true) ? '' : $value;
             }
         }
         if ($company && self::is_unset($own->callback_key)) {
