@@ -22,9 +22,6 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
-require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
-
 use local_manireports\api\cloud_job_manager;
 use local_manireports\cloud\access;
 use local_manireports\cloud\downloads;
@@ -33,6 +30,10 @@ use local_manireports\cloud\output\person_search;
 use local_manireports\cloud\page;
 use local_manireports\cloud\recipients;
 use local_manireports\cloud\vocabulary;
+
+// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
+require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
+require_login(null, false);
 
 $what = required_param('what', PARAM_ALPHA);
 $dataformat = required_param('dataformat', PARAM_ALPHA);

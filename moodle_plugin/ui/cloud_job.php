@@ -22,9 +22,6 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
-require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
-
 use local_manireports\api\cloud_job_manager;
 use local_manireports\cloud\access;
 use local_manireports\cloud\answers;
@@ -34,6 +31,10 @@ use local_manireports\cloud\output\tabs;
 use local_manireports\cloud\page;
 use local_manireports\cloud\recipients;
 use local_manireports\cloud\requests;
+
+// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
+require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
+require_login(null, false);
 
 $id = required_param('id', PARAM_INT);
 $status = optional_param('status', '', PARAM_ALPHANUMEXT);
@@ -75,17 +76,19 @@ if ($action !== '' || $resend) {
     }
     $question = $resend ? get_string('cloudconfirmresend', 'local_manireports') : job_view::button($action, $states)['question'];
     $params = $resend ? ['resend' => $resend] : ['action' => $action];
-    $yes = new single_button(new moodle_url($url, $params + ['confirm' => 1, 'sesskey' => sesskey()]), get_string('continue'), 'post');
+    $params += ['confirm' => 1, 'sesskey' => sesskey()];
+    $yes = new single_button(new moodle_url($url, $params), get_string('continue'), 'post');
     echo $OUTPUT->header();
     echo $OUTPUT->confirm($question, $yes, $url);
     echo $OUTPUT->footer();
     exit;
 }
 
+$output = $PAGE->get_renderer('core');
 $request = $requestid ? requests::read($requestid) : null;
 $data = [
-    'tabs' => (new tabs('jobs'))->export_for_template($OUTPUT),
-    'live' => (new job_view($job, $status, $text, $after, $before))->export_for_template($OUTPUT),
+    'tabs' => (new tabs('jobs'))->export_for_template($output),
+    'live' => (new job_view($job, $status, $text, $after, $before))->export_for_template($output),
     'answer' => $request && $request->status !== 'new' ? answers::words($request->action, $request->answer) : '',
     'answerfailed' => $request && $request->status === 'failed',
     'waitfor' => $request && $request->status === 'new' ? (int)$request->id : 0,

@@ -22,9 +22,6 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
-require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
-
 use local_manireports\cloud\access;
 use local_manireports\cloud\job_actions;
 use local_manireports\cloud\job_filter;
@@ -33,6 +30,10 @@ use local_manireports\cloud\output\jobs_filter_form;
 use local_manireports\cloud\output\jobs_list;
 use local_manireports\cloud\output\tabs;
 use local_manireports\cloud\page;
+
+// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
+require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
+require_login(null, false);
 
 $filter = job_filter::from_request();
 $pagenumber = max(0, optional_param('page', 0, PARAM_INT));
@@ -49,12 +50,13 @@ if ($sending !== '' && confirm_sesskey()) {
     }
 }
 
-$list = (new jobs_list($filter, $pagenumber))->export_for_template($OUTPUT);
+$output = $PAGE->get_renderer('core');
+$list = (new jobs_list($filter, $pagenumber))->export_for_template($output);
 $data = [
-    'tabs' => (new tabs('jobs'))->export_for_template($OUTPUT),
-    'filter' => $list['nojobs'] ? false : (new jobs_filter_form($filter))->export_for_template($OUTPUT),
+    'tabs' => (new tabs('jobs'))->export_for_template($output),
+    'filter' => $list['nojobs'] ? false : (new jobs_filter_form($filter))->export_for_template($output),
     'list' => $list,
-    'charts' => $list['nojobs'] ? false : (new charts($filter->company))->export_for_template($OUTPUT),
+    'charts' => $list['nojobs'] ? false : (new charts($filter->company))->export_for_template($output),
     'download' => !$list['hasjobs'] ? '' : $OUTPUT->download_dataformat_selector(
         get_string('clouddownloadjobs', 'local_manireports'),
         new moodle_url('/local/manireports/ui/cloud_download.php'),

@@ -22,13 +22,14 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
-require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
-
 use local_manireports\cloud\access;
 use local_manireports\cloud\output\person_search;
 use local_manireports\cloud\output\tabs;
 use local_manireports\cloud\page;
+
+// The plugin's folder may be a symbolic link, so that __DIR__ leads elsewhere.
+require_once(dirname($_SERVER['SCRIPT_FILENAME'], 4) . '/config.php');
+require_login(null, false);
 
 $text = trim(optional_param('text', '', PARAM_NOTAGS));
 $userid = max(0, optional_param('userid', 0, PARAM_INT));
@@ -40,8 +41,9 @@ page::begin(
     get_string('cloudsearch', 'local_manireports'),
     access::VIEW
 );
-$data = ['tabs' => (new tabs('search'))->export_for_template($OUTPUT)]
-    + (new person_search($text, $userid, $below))->export_for_template($OUTPUT);
+$output = $PAGE->get_renderer('core');
+$data = ['tabs' => (new tabs('search'))->export_for_template($output)]
+    + (new person_search($text, $userid, $below))->export_for_template($output);
 if (!empty($data['hasmails'])) {
     $data['download'] = $OUTPUT->download_dataformat_selector(
         get_string('clouddownloadmails', 'local_manireports'),

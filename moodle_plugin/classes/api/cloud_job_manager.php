@@ -103,7 +103,8 @@ class cloud_job_manager {
         $sql = 'SELECT ' . self::COLUMNS . ', j.error_log FROM {' . self::TABLE . '} j WHERE j.id = :id';
         $job = $DB->get_record_sql($sql, ['id' => $id]);
         if (!$job || !access::can(access::VIEW, (int)$job->company_id)) {
-            throw new \moodle_exception('cloudnojob', 'local_manireports', new \moodle_url('/local/manireports/ui/cloud_jobs.php'), $id);
+            $list = new \moodle_url('/local/manireports/ui/cloud_jobs.php');
+            throw new \moodle_exception('cloudnojob', 'local_manireports', $list, $id);
         }
         access::require($capability, (int)$job->company_id);
         return $job;

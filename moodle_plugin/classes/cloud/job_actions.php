@@ -66,7 +66,7 @@ class job_actions {
             'suppress' => $refused,
             'resolvesent' => $unknown,
             'resolvefailed' => $unknown,
-            'retryall' => $refused && !$repeating,
+            'retryall' => $refused && !$repeating && !$running,
             'pause' => $running && $waiting && !$job->paused,
             'resume' => $running && $job->paused,
             'release' => $waiting && !$job->parent_job_id,

@@ -226,6 +226,23 @@ class recipients {
     }
 
     /**
+     * Addresses that begin with a text, of any company's mail: what the user may see of them, {@see to_person} decides.
+     *
+     * @param string $text
+     * @return string[]
+     */
+    public static function addresses(string $text): array {
+        global $DB;
+        // A range, which the index answers whatever the database's LIKE makes of capitals; no DISTINCT, which would read it all.
+        $sql = 'SELECT r.id, r.email FROM {' . self::TABLE . '} r WHERE r.email >= :text AND r.email < :end ORDER BY r.email';
+        $text = \core_text::strtolower($text);
+        $params = ['text' => $text, 'end' => $text . str_repeat('z', 20)];
+        $found = array_unique($DB->get_records_sql_menu($sql, $params, 0, self::PAGE));
+        $found = array_filter($found, fn($email) => str_starts_with(\core_text::strtolower($email), $text));
+        return array_slice(array_values($found), 0, self::MOST_USERS);
+    }
+
+    /**
      * A user, if the current user may know them.
      *
      * @param int $id
@@ -251,7 +268,8 @@ class recipients {
         if (access::is_iomad()) {
             [$where, $params] = access::sql(access::VIEW, 'companyid');
             $select = "userid = :userid AND sent IS NULL AND $where";
-            $waiting = $DB->get_records_select('email', $select, ['userid' => $userid] + $params, 'due, id', 'id, subject, due', 0, 20);
+            $params['userid'] = $userid;
+            $waiting = $DB->get_records_select('email', $select, $params, 'due, id', 'id, subject, due', 0, 20);
         }
         $new = ['userid' => $userid, 'name' => 'create_password', 'value' => '1'];
         if (access::companies(access::VIEW) === null && $DB->record_exists('user_preferences', $new)) {

@@ -52,7 +52,7 @@ class vocabulary {
 
     /** @var string[] colours of states, as classes that Bootstrap 4 and 5 both know */
     private const BADGES = [
-        'pending' => 'bg-secondary text-white',
+        'pending' => 'bg-light text-dark border',
         'submitting' => 'bg-info text-white',
         'queued' => 'bg-info text-white',
         'processing' => 'bg-primary text-white',

@@ -26,8 +26,11 @@ use local_manireports\cloud\job_figures;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 class charts implements \renderable, \templatable {
-    /** @var int days that are shown */
+    /** @var int days that are shown at most */
     private const DAYS = 30;
+
+    /** @var int days that are shown at least, even if nothing was sent on the first of them */
+    private const LEAST = 14;
 
     /**
      * The charts.
@@ -49,6 +52,9 @@ class charts implements \renderable, \templatable {
         $days = job_figures::days(self::DAYS, $this->company);
         if (!array_sum(array_map(fn($day) => $day->sent + $day->failed, $days))) {
             return ['hascharts' => false];
+        }
+        while (count($days) > self::LEAST && !(reset($days)->sent + reset($days)->failed)) {
+            unset($days[array_key_first($days)]);
         }
         $labels = array_map(fn($begin) => userdate($begin, get_string('cloudday', 'local_manireports')), array_keys($days));
         return [

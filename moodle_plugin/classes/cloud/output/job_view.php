@@ -72,14 +72,14 @@ class job_view implements \renderable, \templatable {
         $states = recipients::states((int)$job->id);
         $sidecar = new sidecar();
         $children = cloud_job_manager::children((int)$job->id);
-        [$row] = jobs_list::rows([$job]);
+        [$row] = jobs_list::rows([$job], $sidecar->alive());
         $parenturl = new \moodle_url('/local/manireports/ui/cloud_job.php', ['id' => (int)$job->parent_job_id]);
         return [
             'banner' => (new banner($sidecar))->export_for_template($output),
             'job' => $row,
             'source' => vocabulary::source($job->source),
             'parent' => $job->parent_job_id ? ['id' => (int)$job->parent_job_id, 'url' => $parenturl->out(false)] : false,
-            'children' => jobs_list::rows($children),
+            'children' => jobs_list::rows($children, $sidecar->alive()),
             'haschildren' => (bool)$children,
             'showcompany' => false,
             'steps' => $this->steps(),
@@ -129,7 +129,8 @@ class job_view implements \renderable, \templatable {
     private function tiles(array $states): array {
         $tiles = [];
         foreach ($states as $state => $number) {
-            $url = new \moodle_url('/local/manireports/ui/cloud_job.php', ['id' => $this->job->id, 'status' => $state], 'recipients');
+            $params = ['id' => $this->job->id, 'status' => $state];
+            $url = new \moodle_url('/local/manireports/ui/cloud_job.php', $params, 'recipients');
             $tiles[] = [
                 'badge' => vocabulary::badge($state),
                 'number' => vocabulary::number($number),

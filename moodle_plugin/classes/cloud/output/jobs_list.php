@@ -58,11 +58,12 @@ class jobs_list implements \renderable, \templatable {
         $total = cloud_job_manager::count($this->filter);
         $page = min($this->page, max(0, (int)ceil($total / self::PERPAGE) - 1));
         $jobs = $total ? cloud_job_manager::list($this->filter, $page, self::PERPAGE) : [];
-        $rows = self::rows($jobs);
+        $sidecar = new sidecar();
+        $rows = self::rows($jobs, $sidecar->alive());
         $url = new \moodle_url('/local/manireports/ui/cloud_jobs.php', $this->filter->params());
         $nojobs = !$total && !$this->filter->params();
         return [
-            'banner' => (new banner(new sidecar()))->export_for_template($output),
+            'banner' => (new banner($sidecar))->export_for_template($output),
             'jobs' => $rows,
             'hasjobs' => (bool)$rows,
             'nojobs' => $nojobs,
@@ -81,14 +82,19 @@ class jobs_list implements \renderable, \templatable {
      * Jobs as templates show them.
      *
      * @param \stdClass[] $jobs rows of {@see cloud_job_manager}
+     * @param bool $alive whether the sidecar is there: without it, nothing moves
      * @return array[]
      */
-    public static function rows(array $jobs): array {
+    public static function rows(array $jobs, bool $alive): array {
         $progress = job_figures::progress($jobs);
+        foreach ($alive ? [] : $progress as $still) {
+            $still->rate = 0.0;
+            $still->seconds = null;
+        }
         $names = cloud_job_manager::user_names(array_column($jobs, 'created_by'));
         $companies = access::company_names(access::VIEW);
         return array_values(array_map(
-            fn($job) => self::row($job, $progress[(int)$job->id] ?? null, $names, $companies),
+            fn($job) => self::row($job, $progress[(int)$job->id] ?? null, $names, $companies, $alive),
             $jobs
         ));
     }
@@ -100,8 +106,9 @@ class jobs_list implements \renderable, \templatable {
      * @param \stdClass|null $progress of a running one
      * @param string[] $names of users
      * @param string[] $companies names, as HTML
+     * @param bool $alive whether the sidecar is there
      */
-    private static function row(\stdClass $job, ?\stdClass $progress, array $names, array $companies): array {
+    private static function row(\stdClass $job, ?\stdClass $progress, array $names, array $companies, bool $alive): array {
         $emails = (int)$job->email_count;
         $share = fn($part) => $emails ? min(100, round((int)$part * 100 / $emails, 1)) : 0;
         $running = $job->completed_at === null;
@@ -125,7 +132,7 @@ class jobs_list implements \renderable, \templatable {
             'sentpercent' => $share($job->emails_sent),
             'failedpercent' => $share($job->emails_failed),
             'percent' => (int)floor($share((int)$job->emails_sent + (int)$job->emails_failed)),
-            'active' => $running && !$job->paused && $job->status === 'processing',
+            'active' => $alive && $running && !$job->paused && $job->status === 'processing',
             'rate' => vocabulary::rate($running ? $progress->rate ?? 0 : job_figures::average_rate($job)),
             'time' => $time,
             'provider' => vocabulary::provider($job->provider),

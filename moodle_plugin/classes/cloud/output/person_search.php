@@ -34,6 +34,9 @@ class person_search implements \renderable, \templatable {
     /** @var int letters that a name must have to be looked for */
     private const SHORTEST = 2;
 
+    /** @var int letters with which an address must begin to be looked for without a user */
+    private const SHORTEST_ADDRESS = 3;
+
     /**
      * The search.
      *
@@ -138,6 +141,9 @@ class person_search implements \renderable, \templatable {
         $addresses = array_filter(array_column($users, 'email'));
         if (!$this->userid && str_contains($this->text, '@')) {
             $addresses[] = $this->text;
+        }
+        if (!$this->userid && !$users && \core_text::strlen($this->text) >= self::SHORTEST_ADDRESS) {
+            array_push($addresses, ...recipients::addresses($this->text));
         }
         return array_values(array_unique([...$addresses, ...array_map([\core_text::class, 'strtolower'], $addresses)]));
     }
