@@ -204,7 +204,9 @@ final class cloud_campaign_test extends \advanced_testcase {
         $mail = cloud_campaign_preview::execute(...$args('Dear {firstname}', $student->id));
         $this->assertSame('Dear Änna', $mail['subject']);
         $this->assertSame('<p>Fire &amp; Rescue, never</p>', $mail['body']);
-        $DB->insert_record('manireports_cloud_templates', (object)['name' => 'reengagement', 'lang' => 'en', 'subject' => 'Ours {firstname}']);
+        $DB->insert_record('manireports_cloud_templates', (object)[
+            'name' => 'reengagement', 'lang' => 'en', 'subject' => 'Ours {firstname}',
+        ]);
         $site = cloud_campaign_preview::execute(0, 0, [(int)$course->id], 30, false, '', '', 1, 0, 0);
         $this->assertSame('Ours Änna', $site['subject']);
         $this->assertStringContainsString('Fire &amp; Rescue', $site['body']);

@@ -260,11 +260,12 @@ final class cloud_settings_test extends \advanced_testcase {
      * What would be claimed, in words; reasons that we do not know are shown as they are.
      */
     public function test_observed(): void {
-        $answer = settings_requests::answer((object)['status' => 'done', 'action' => 'observe', 'answer' => json_decode(json_encode([
+        $said = json_decode(json_encode([
             'blocked' => ['cron is off'],
             'groups' => [['type' => 'csv_import', 'waiting' => 1200, 'claimable' => 0, 'mails' => 2400, 'sample' => 'Hi',
                 'left' => ['company_not_enabled' => 1200, 'some_new_reason' => 1, 'AWS: no jobs queue is set' => 2]]],
-        ]))]);
+        ]));
+        $answer = settings_requests::answer((object)['status' => 'done', 'action' => 'observe', 'answer' => $said]);
         $this->assertSame(['cron is off'], $answer['blocked']);
         $this->assertSame('1,200', $answer['groups'][0]['waiting']);
         $this->assertFalse($answer['groups'][0]['bulk']);

@@ -82,7 +82,8 @@ class campaign_form extends \moodleform {
             1 => $this->say('cloudcampaigntextown'),
             0 => $this->say('cloudcampaigntextsite'),
         ]);
-        $mform->addElement('text', 'subject', $this->say('cloudcolumnsubject'), ['size' => 60, 'maxlength' => campaign_text::SUBJECT]);
+        $attributes = ['size' => 60, 'maxlength' => campaign_text::SUBJECT];
+        $mform->addElement('text', 'subject', $this->say('cloudcolumnsubject'), $attributes);
         $mform->setType('subject', PARAM_RAW_TRIMMED);
         $mform->hideIf('subject', 'own', 'eq', 0);
         $options = ['maxfiles' => 0, 'noclean' => true, 'context' => \core\context\system::instance()];
