@@ -26,6 +26,11 @@ def accept(_delivery: Delivery) -> HTTPStatus | None:
     return None
 
 
+def plugin_page(world: World) -> PhpSite:
+    """The plugin's own callback page."""
+    return PhpSite(Path(tempfile.mkdtemp(dir=world.tmp)), world.url, world.tmp / "moodledata")
+
+
 @dataclass
 class AwsWorld:
     """A World whose company 1 has an AWS account; nothing works the queue until ``worker``."""
@@ -66,14 +71,10 @@ class AwsWorld:
     def worker(self, refuse: Refuse = accept, repeats: int = 0) -> Iterator[None]:
         """The worker and the callback page at work: the plugin's own, unless it is to refuse."""
         with (
-            self._plugin_page() if refuse is accept else self.page(refuse) as page,
+            plugin_page(self.world) if refuse is accept else self.page(refuse) as page,
             self.cloud.worker(self.site_uid, self.pairs, page.url, repeats=repeats),
         ):
             yield
-
-    def _plugin_page(self) -> PhpSite:
-        folder = Path(tempfile.mkdtemp(dir=self.world.tmp))
-        return PhpSite(folder, self.world.url, self.world.tmp / "moodledata")
 
     @property
     def site_uid(self) -> str:

@@ -10,7 +10,7 @@ from sidecar.demo.callback import CallbackPage, Refuse
 from sidecar.demo.workerd import ACCOUNT, JOBS, RESULTS, TOKEN, Workerd
 from sidecar.store.database import Database
 from sidecar.store.site import read_site
-from tests.e2e.aws import accept, run_sidecar_with_input
+from tests.e2e.aws import accept, plugin_page, run_sidecar_with_input
 from tests.e2e.world import World
 
 
@@ -39,14 +39,21 @@ class CloudflareWorld:
     @contextmanager
     def worker(
         self, refuse: Refuse = accept, *, repeat: bool = False, **more: str
-    ) -> Iterator[CallbackPage]:
-        """The queue, the Worker and the callback page at work."""
-        page = CallbackPage(self.database, lambda: self.keys, refuse)
+    ) -> Iterator[None]:
+        """The queue, the Worker and the callback page: the plugin's own, unless it is to refuse."""
         keys = ",".join(f"{key}:{secret}" for key, secret in self.keys.items())
         uid = read_site(self.database).site_uid
+        with (
+            plugin_page(self.world) if refuse is accept else self._page(refuse) as page,
+            self.rig.start(uid, keys, page.url, repeat=repeat, more=more),
+        ):
+            yield
+
+    @contextmanager
+    def _page(self, refuse: Refuse) -> Iterator[CallbackPage]:
+        page = CallbackPage(self.database, lambda: self.keys, refuse)
         try:
-            with self.rig.start(uid, keys, page.url, repeat=repeat, more=more):
-                yield page
+            yield page
         finally:
             page.close()
 
