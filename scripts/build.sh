@@ -79,7 +79,7 @@ debian() {
     find "$opt/bin" -type l ! -name 'python*' -delete
     sed -i "1s|.*|#!/opt/$name/bin/python3 -I|" "$opt/bin/$name"
     sed -i '/^command = /d' "$opt/pyvenv.cfg"
-    "$opt/bin/python3" -m compileall -q -j 1 --invalidation-mode unchecked-hash -s "$tree" -p / "$opt/lib" >/dev/null ||
+    "$opt/bin/python3" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$tree" -p / "$opt/lib" >/dev/null ||
         die "the packages of $opt cannot be compiled"
     install -d "$tree/usr/bin" "$tree/lib/systemd/system" "$tree/usr/lib/sysusers.d" "$tree/usr/lib/tmpfiles.d" \
         "$tree/etc/$name" "$tree/usr/share/doc/$name" "$tree/usr/share/$name" "$tree/usr/share/bash-completion/completions" "$tree/DEBIAN"

@@ -31,6 +31,8 @@ set_up() {
     need mariadb-server command -v mariadbd
     need postgresql compgen -G "/usr/lib/postgresql/*/bin/postgres"
     need prometheus command -v promtool
+    need systemd command -v systemd-analyze
+    need adduser command -v adduser
     need libfaketime compgen -G "/usr/lib/*/faketime/libfaketime.so.1"
     need php-cli command -v php
     need php-mysql has_php mysqli

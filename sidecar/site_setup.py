@@ -77,13 +77,19 @@ class Account:
         return mode & bits == bits
 
 
-def find_needs(moodle_dir: Path, account: Account) -> Needs:
-    """What this user lacks for this site; to be asked as root. Raises ConfigError."""
+def find_needs(moodle_dir: Path, account: Account, dataroot: Path | None = None) -> Needs:
+    """What this user lacks for this site; to be asked as root. Raises ConfigError.
+
+    config.php is only read, never run: whoever may write it must not become root by this. dataroot:
+    where it cannot be read from there.
+    """
     needs = Needs()
-    config = config_php.resolve_with_php(config_php.read(moodle_dir))
-    dataroot = Path(to_string(config.values.get("dataroot")) or "/nonexistent")
+    config = config_php.read(moodle_dir)
+    dataroot = dataroot or Path(to_string(config.values.get("dataroot")) or "/nonexistent")
     if not dataroot.is_dir():
-        raise ConfigError(f"{config.path}: $CFG->dataroot is no folder that can be found")
+        raise ConfigError(
+            f"{config.path}: $CFG->dataroot is no folder that can be found: say --dataroot"
+        )
     code = config.path.parent
     for folder in (code, dataroot):
         _reach(needs, account, folder)

@@ -26,13 +26,25 @@ SHELLS = ("bash", "zsh", "fish")
     required=True,
     help="The folder of Moodle's config.php.",
 )
+@click.option(
+    "--dataroot",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="moodledata, where config.php does not simply name it.",
+)
 @click.option("--instance", default="", help="A name, where several Moodles are on this host.")
 @click.option("--user", default="manireports-sidecar", show_default=True, help="Of the service.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @click.option(
     "--root", type=click.Path(path_type=Path), default=Path("/"), hidden=True, help="For images."
 )
-def setup(moodle_dir: Path, instance: str, user: str, dry_run: bool, root: Path) -> None:
+def setup(
+    moodle_dir: Path,
+    dataroot: Path | None,
+    instance: str,
+    user: str,
+    dry_run: bool,
+    root: Path,
+) -> None:
     """Let the service read what it needs of a site: config.php, the encryption key, moodledata.
 
     Writes a drop-in for systemd, and sidecar.toml if there is none. Nothing is started. Run it as
@@ -48,7 +60,7 @@ def setup(moodle_dir: Path, instance: str, user: str, dry_run: bool, root: Path)
     if instance and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", instance):
         raise ConfigError("setup: an instance is small letters, digits, - and _")
     moodle_dir = moodle_dir.resolve()
-    needs = site_setup.find_needs(moodle_dir, Account.find(user))
+    needs = site_setup.find_needs(moodle_dir, Account.find(user), dataroot)
     service = f"manireports-sidecar@{instance}" if instance else "manireports-sidecar"
     config = root / CONFIG.relative_to("/") / f"{instance or 'sidecar'}.toml"
     unit = root / UNITS.relative_to("/") / f"{service}.service.d" / "10-site.conf"

@@ -13,6 +13,7 @@ import pytest
 from sidecar import __version__
 
 ROOT = Path(__file__).parents[2]
+MOMENT = "1790000000"
 
 SCRIPT = r"""
 set -e
@@ -35,7 +36,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
         [str(ROOT / "scripts" / "build.sh")],
-        env=os.environ | {"DIST": str(folder)},
+        env=os.environ | {"DIST": str(folder), "SOURCE_DATE_EPOCH": MOMENT},
         capture_output=True,
         text=True,
         check=False,
@@ -48,7 +49,7 @@ def test_the_same_commit_gives_the_same_files(dist: Path, tmp_path: Path) -> Non
     parts = ("python_packages", "plugin", "workers", "watching")
     subprocess.run(
         [str(ROOT / "scripts" / "build.sh"), *parts],
-        env=os.environ | {"DIST": str(tmp_path)},
+        env=os.environ | {"DIST": str(tmp_path), "SOURCE_DATE_EPOCH": MOMENT},
         capture_output=True,
         check=True,
     )

@@ -138,6 +138,20 @@ def test_no_key_yet_is_told(site: Path) -> None:
     assert any("generate_key.php" in note for note in needs.notes)
 
 
+def test_config_php_is_not_run_by_root(site: Path) -> None:
+    config = site / "moodle" / "config.php"
+    text = config.read_text()
+    config.write_text(text.replace("$CFG = new", "touch('/tmp/manireports-was-run'); $CFG = new"))
+    site_setup.find_needs(site / "moodle", Account.find(SERVICE))
+    assert not Path("/tmp/manireports-was-run").exists()
+    config.write_text("<?php $CFG->dataroot = getenv('X') . strrev('x');")
+    with pytest.raises(ConfigError, match="--dataroot"):
+        site_setup.find_needs(site / "moodle", Account.find(SERVICE))
+    data = site / "moodledata"
+    needs = site_setup.find_needs(site / "moodle", Account.find(SERVICE), data)
+    assert data in needs.read_only
+
+
 def test_a_site_at_home_is_bound_into_the_sandbox(site: Path) -> None:
     needs = site_setup.Needs(read_only=[Path("/home/anna/moodle"), Path("/homes/moodle")])
     text = site_setup.drop_in(needs, 252)
