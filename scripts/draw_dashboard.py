@@ -238,6 +238,21 @@ def bars(base: str, panel: dict[str, Any], end: float) -> str:
     )
 
 
+def _inside(
+    base: str, panel: dict[str, Any], span: tuple[float, float], size: tuple[int, int]
+) -> str:
+    match panel["type"]:
+        case "timeseries":
+            return lines(panel, list(series(base, panel, span)), span, size)
+        case "stat":
+            return number(base, panel, span[1])
+        case "table":
+            return table(base, panel, span[1])
+        case "bargauge":
+            return bars(base, panel, span[1])
+    raise ValueError(f"a panel of an unknown type: {panel['type']}")
+
+
 def main(base: str, file: str, minutes: str) -> None:
     """Print the page."""
     dashboard = json.loads(Path(file).read_text("utf-8"))
@@ -251,14 +266,7 @@ def main(base: str, file: str, minutes: str) -> None:
         if panel["type"] == "row":
             parts.append(f'<div class="r" style="{place}">⌄ {html.escape(panel["title"])}</div>')
             continue
-        inside = {
-            "timeseries": lambda p=panel, s=(width, height): lines(
-                p, list(series(base, p, span)), span, s
-            ),
-            "stat": lambda p=panel: number(base, p, span[1]),
-            "table": lambda p=panel: table(base, p, span[1]),
-            "bargauge": lambda p=panel: bars(base, p, span[1]),
-        }[panel["type"]]()
+        inside = _inside(base, panel, span, (width, height))
         parts.append(
             f'<div class="p" style="{place}width:{width}px;height:{height}px"><b>{html.escape(panel["title"])}</b>{inside}</div>'
         )
