@@ -99,7 +99,7 @@ debian() {
     install -m 755 packaging/debian/{postinst,prerm,postrm} "$tree/DEBIAN/"
     (cd "$tree" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
     chmod -R u=rwX,go=rX "$tree/opt" "$tree/usr" "$tree/lib"
-    dpkg-deb --root-owner-group -Zxz -z1 --build "$tree" "$dist/${name}_${version}_$arch.deb" >/dev/null
+    dpkg-deb --root-owner-group "-Z${DEB_COMPRESSION:-xz}" -z1 --build "$tree" "$dist/${name}_${version}_$arch.deb" >/dev/null
 }
 
 system_python=/usr/bin/python3

@@ -31,12 +31,13 @@ exec chroot "$1/root" /bin/bash /steps.sh
 STEPS = Path(__file__).with_name("steps.sh")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
         [str(ROOT / "scripts" / "build.sh")],
-        env=os.environ | {"DIST": str(folder), "SOURCE_DATE_EPOCH": MOMENT},
+        env=os.environ
+        | {"DIST": str(folder), "SOURCE_DATE_EPOCH": MOMENT, "DEB_COMPRESSION": "gzip"},
         capture_output=True,
         text=True,
         check=False,
