@@ -103,7 +103,8 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> None:
 def judge(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Every page opens, also those that did not before, and PHP has nothing to say."""
     must(set(before) == set(after), "the pages changed")
-    bad = [path for path, (status, _, _) in before.items() if status >= 400]
+    bad = [path for path, (status, _, _) in before.items() if status >= 400 > after[path][0]]
+    refusing = [path for path, (status, _, _) in after.items() if status >= 400]
     for path, (status, text, troubles) in after.items():
         refusal = before[path][:2] == (status, text) and text.startswith("{")
         expected = 410 if path == "cloud_callback.php" else status if refusal else 200
@@ -116,7 +117,9 @@ def judge(before: dict[str, Any], after: dict[str, Any]) -> None:
         for secret in SECRETS:
             must(secret not in text, f"{path} shows {secret}")
     complaints = sum(len(troubles) for _, _, troubles in before.values())
-    print(f"  {len(after)} pages open ({len(bad)} did not before: {', '.join(bad)})")
+    opened_now = len(after) - len(refusing)
+    print(f"  {opened_now} pages open ({len(bad)} did not before: {', '.join(bad)})")
+    print(f"  {len(refusing)} refuse what they have to: {', '.join(refusing)}")
     print(f"  PHP complained {complaints} times before, now only where pages try forbidden input")
 
 
