@@ -24,7 +24,7 @@
 
 defined('MOODLE_INTERNAL') || die();
 
-$ADMIN->add('localplugins', new admin_category('local_manireports_cloud', new lang_string('pluginname', 'local_manireports')));
+$ADMIN->add('localplugins', new admin_category('local_manireports_cloud', new lang_string('cloudmail', 'local_manireports')));
 
 $manireportspages = [
     'jobs' => \local_manireports\cloud\access::VIEW,
