@@ -52,10 +52,11 @@ plugin() {
 
 workers() {
     archive "$dist/manireports-worker-aws-$version.zip" cloud_workers/aws lambda_handler.py
-    if [[ -f cloud_workers/cloudflare/package.json ]]; then
-        (cd cloud_workers/cloudflare && npm ci --silent && npx wrangler deploy --dry-run --outdir "$work/worker") >/dev/null
-        archive "$dist/manireports-worker-cloudflare-$version.zip" "$work" worker
-    fi
+    # Plain JavaScript without dependencies: what is deployed is the source.
+    local scripts
+    mapfile -t scripts < <(cd cloud_workers/cloudflare && ls ./*.js)
+    archive "$dist/manireports-worker-cloudflare-$version.zip" cloud_workers/cloudflare \
+        "${scripts[@]#./}" senders wrangler.json
 }
 
 watching() {

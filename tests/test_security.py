@@ -71,8 +71,8 @@ def test_pages_ask_for_login_a_capability_and_a_session_key() -> None:
         if path.name in open_to_all:
             assert "NO_MOODLE_COOKIES" in text, path.name
             continue
-        assert re.search(r"require_login|admin_externalpage_setup", text), path.name
-        assert re.search(r"require_capability|access::require|admin_externalpage_setup", text), (
+        # page::begin() asks for a login and a capability; it is looked at below.
+        assert re.search(r"page::begin\([^;]+access::[A-Z]+|admin_externalpage_setup", text), (
             path.name
         )
         changes = re.search(r"optional_param\('(?:action|confirm|delete|do)'", text)
@@ -83,13 +83,22 @@ def test_pages_ask_for_login_a_capability_and_a_session_key() -> None:
         assert not re.search(r"\$_(GET|POST|REQUEST|COOKIE)\b", text), path.name
 
 
-def test_services_check_context_and_capability() -> None:
+def test_every_page_begins_with_a_login_and_a_capability() -> None:
+    text = (ROOT / "moodle_plugin" / "classes" / "cloud" / "page.php").read_text("utf-8")
+    begin = text[text.index("function begin(") : text.index("function time(")]
+    assert "require_login(" in begin
+    assert "access::require_any($capability)" in begin
+
+
+def test_services_check_their_parameters_and_context() -> None:
     folder = ROOT / "moodle_plugin" / "classes" / "external"
-    for path in folder.glob("cloud_*.php"):
-        text = path.read_text("utf-8")
+    texts = {path.stem: path.read_text("utf-8") for path in folder.glob("cloud_*.php")}
+    for name, text in texts.items():
         if "function execute(" in text:
-            assert "validate_parameters" in text, path.name
-            assert re.search(r"validate_context|access::", text), path.name
+            assert "validate_parameters" in text, name
+            parent = re.search(r"class \w+ extends (\w+)", text)
+            inherited = texts.get(parent[1], "") if parent else ""
+            assert "validate_context" in text + inherited, name
 
 
 PLANTED = ("Pl4nted-smtp", "Pl4nted-metrics")

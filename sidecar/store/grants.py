@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 ALL = ("SELECT", "INSERT", "UPDATE")
 
 OURS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ALL,
-    "recipients": ALL,
-    "import_batches": ALL,
+    "jobs": (*ALL, "DELETE"),
+    "recipients": (*ALL, "DELETE"),
+    "import_batches": (*ALL, "DELETE"),
     "company_settings": ALL,
-    "requests": ALL,
+    "requests": (*ALL, "DELETE"),
     "callbacks": (*ALL, "DELETE"),
     "campaigns": ALL,
-    "outbox": ALL,
+    "outbox": (*ALL, "DELETE"),
     "suppressions": ("SELECT", "INSERT", "DELETE"),
+    "operations": ("SELECT", "DELETE"),
     "sidecar": ("SELECT", "UPDATE"),
 }
 """Of tables manireports_cloud_…; every other table is only read."""

@@ -325,7 +325,7 @@ def test_results_are_waited_for_and_deleted_by_tens(
     aws.front.faults = [Fault(DELETE, times=1, entries={3: ("InternalError", False)})]
     connector.forget(receipts)
     assert [len(call["Entries"]) for call in aws.front.calls(DELETE)] == [10, 2]
-    assert "1 results could not be deleted" in caplog.text
+    assert "1 messages could not be deleted" in caplog.text
     assert "InternalError" in caplog.text
     left = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert left["ApproximateNumberOfMessagesNotVisible"] == "1"
