@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 from sidecar.demo.cloud import cloud
 from sidecar.demo.sink import Sink
@@ -45,7 +45,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         _run(options, work, run)
-    except ProofError as error:
+    except (ProofError, Error) as error:
         print(f"browser: FAILED: {error}; logs in {run}", file=sys.stderr)
         return 1
     if not options.keep:
@@ -78,8 +78,19 @@ def _run(options: argparse.Namespace, work: Path, run: Path) -> None:
             options.licences,
             options.students,
         )
-        play(day)
+        try:
+            play(day)
+        except Exception:
+            _keep_pictures(browser, run)
+            raise
         browser.close()
+
+
+def _keep_pictures(browser: Browser, run: Path) -> None:
+    """What every window showed when the proof failed."""
+    open_pages = [page for context in browser.contexts for page in context.pages]
+    for number, page in enumerate(open_pages):
+        page.screenshot(path=run / f"failed-{number}.png", full_page=True)
 
 
 def _made(folder: Path) -> Path:

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page
 
+from tests.iomad.facts import must
+
 from .stage import PASSWORD, Stage
 
 
@@ -57,6 +59,7 @@ def allocate_licences(page: Page, stage: Stage, licence: int, count: int) -> Non
     while left:
         go(page, stage, path, licenseid=licence)
         options = page.locator("#potentialcourseusers option:not([disabled])")
+        must(options.count() > 0, "the page lists nobody who could get a licence")
         people = [
             str(options.nth(number).get_attribute("value"))
             for number in range(min(left, options.count()))

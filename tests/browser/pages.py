@@ -33,6 +33,7 @@ def confirm(page: Page) -> None:
 def set_company(page: Page, stage: Stage, company: int, **values: str) -> None:
     """Enable a company and save these settings; what is not named stays."""
     go(page, stage, f"{UI}/cloud_settings.php", company=company)
+    settle(page)  # what scripts hide and show would move the button away under the click
     page.set_checked("input[type=checkbox][name=enabled]", True)
     page.select_option("[name=provider]", values.pop("provider"))
     for name, value in values.items():
