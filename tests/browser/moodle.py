@@ -38,7 +38,9 @@ def submit(page: Page, button: str = "[name=submitbutton]") -> None:
 def choose_file(page: Page, file: Path) -> None:
     """Give a file to the file picker of a Moodle form."""
     page.click(".filepicker-container ~ .fp-btn-choose, .fp-btn-choose")
+    page.wait_for_load_state("networkidle")
     page.click(".fp-repo:has-text('Upload a file')")
+    page.wait_for_load_state("networkidle")  # the picker draws its form twice
     page.set_input_files(".fp-upload-form input[type=file]", str(file))
     page.click(".fp-upload-btn")
     page.wait_for_selector(f".filepicker-filename:has-text('{file.name}')")

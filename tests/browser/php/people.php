@@ -7,7 +7,7 @@ define('CLI_SCRIPT', true);
 require($argv[1] . '/config.php');
 
 set_config('sitepolicy', '');
-set_config('maxusersperpage', 1000);
+set_config('iomad_max_select_users', 1000);
 foreach ($DB->get_records_select('user', "username = 'admin' OR username LIKE 'boss.%'") as $user) {
     update_internal_user_password($user, $argv[2]);
     unset_user_preference('auth_forcepasswordchange', $user);
