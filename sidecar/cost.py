@@ -1,6 +1,7 @@
 """What a job costs at AWS, and how long it takes at the account's rate. Pure.
 
-List prices of us-east-1 in US dollars, without free tiers; other regions differ by some per cent.
+List prices of us-east-1 in US dollars, without free tiers, taken from no bill: an estimate. Other
+regions differ by some per cent.
 Not in here: what a month costs whether mail is sent or not (docs/aws.md).
 """
 

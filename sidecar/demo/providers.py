@@ -1,8 +1,9 @@
 """Who delivers in the demo: an SMTP server, a whole AWS or Cloudflare; each counts what arrived."""
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,14 +85,47 @@ class SmtpProvider:
         return self._sink.messages
 
 
-class AwsProvider:
-    """SQS, the worker, SES, and the callback page for its reports."""
+class _CloudProvider(ABC):
+    """What providers with a worker share: its key, and the callback page for its reports."""
 
     smtphosts = "localhost:9"
 
-    def __init__(self, aws: Cloud) -> None:
-        self._aws = aws
+    def __init__(self) -> None:
         self._keys = ""
+
+    @abstractmethod
+    def enable(self, command: Command) -> None:
+        """``Provider.enable``."""
+
+    @abstractmethod
+    def _worker(self, site_uid: str, callback_url: str) -> AbstractContextManager[object]:
+        """The worker, from now on at work."""
+
+    def _enable(self, command: Command, *options: str, secret: str) -> None:
+        """The account is the default of all companies. secret: what the command asks for."""
+        shown = command("company", "set", "0", *options, "--new-callback-key", input=f"{secret}\n")
+        self._keys = next(line for line in shown.splitlines() if "KEYS" in line).split()[-1]
+        for company in COMPANIES:
+            command("company", "set", str(company), "--enable")
+
+    def at_work(self, database_url: str, prefix: str) -> ExitStack:
+        """``Provider.at_work``."""
+        database = Database(database_url, prefix)
+        key, _, secret = self._keys.partition(":")
+        with ExitStack() as stack:
+            stack.callback(database.close)
+            page = CallbackPage(database, lambda: {key: secret})
+            stack.callback(page.close)
+            stack.enter_context(self._worker(read_site(database).site_uid, page.url))
+            return stack.pop_all()
+
+
+class AwsProvider(_CloudProvider):
+    """SQS, the worker, SES, and the callback page for its reports."""
+
+    def __init__(self, aws: Cloud) -> None:
+        super().__init__()
+        self._aws = aws
         self.settings: Mapping[str, str] = {"aws_endpoint_url": f"'{aws.endpoint}'"}
 
     def expect(self, scenario: Scenario) -> None:
@@ -105,44 +139,30 @@ class AwsProvider:
         }
 
     def enable(self, command: Command) -> None:
-        """``Provider.enable``: the account is the default of all companies."""
-        shown = command(
-            *("company", "set", "0", "--provider", "aws", "--aws-region", REGION),
+        """``Provider.enable``."""
+        self._enable(
+            command,
+            *("--provider", "aws", "--aws-region", REGION),
             *("--aws-access-key", ACCESS_KEY, "--aws-secret-key"),
             *("--sqs-queue-url", self._aws.queue_url, "--ledger-table", TABLE),
-            *("--results-queue-url", self._aws.results_queue_url, "--new-callback-key"),
-            input=f"{SECRET_KEY}\n",
+            *("--results-queue-url", self._aws.results_queue_url),
+            secret=SECRET_KEY,
         )
-        self._keys = next(line for line in shown.splitlines() if "KEYS" in line).split()[-1]
-        for company in COMPANIES:
-            command("company", "set", str(company), "--enable")
 
-    def at_work(self, database_url: str, prefix: str) -> ExitStack:
-        """``Provider.at_work``."""
-        database = Database(database_url, prefix)
-        key, _, secret = self._keys.partition(":")
-        with ExitStack() as stack:
-            stack.callback(database.close)
-            page = CallbackPage(database, lambda: {key: secret})
-            stack.callback(page.close)
-            uid = read_site(database).site_uid
-            worker = self._aws.worker(uid, self._keys, page.url, repeats=REPEATED)
-            stack.enter_context(worker)
-            return stack.pop_all()
+    def _worker(self, site_uid: str, callback_url: str) -> AbstractContextManager[object]:
+        return self._aws.worker(site_uid, self._keys, callback_url, repeats=REPEATED)
 
     def received(self) -> Sequence[Received]:
         """``Provider.received``."""
         return self._aws.received()
 
 
-class CloudflareProvider:
+class CloudflareProvider(_CloudProvider):
     """A queue, the Worker on workerd, an e-mail service, and the callback page for its reports."""
 
-    smtphosts = "localhost:9"
-
     def __init__(self, rig: Workerd) -> None:
+        super().__init__()
         self._rig = rig
-        self._keys = ""
         self._rules: list[Mapping[str, object]] = []
         self._mails: list[dict[str, Any]] = []
         self.settings: Mapping[str, str] = {"cloudflare_api_url": f"'{rig.api_url}'"}
@@ -159,31 +179,24 @@ class CloudflareProvider:
         ]
 
     def enable(self, command: Command) -> None:
-        """``Provider.enable``: the account is the default of all companies."""
-        shown = command(
-            *("company", "set", "0", "--provider", "cloudflare"),
+        """``Provider.enable``."""
+        self._enable(
+            command,
+            *("--provider", "cloudflare"),
             *("--cloudflare-account-id", ACCOUNT, "--cloudflare-api-token"),
             *("--cloudflare-queue-id", JOBS, "--cloudflare-results-queue-id", RESULTS),
-            *("--cloudflare-worker-url", self._rig.worker_url, "--new-callback-key"),
-            input=f"{TOKEN}\n",
+            *("--cloudflare-worker-url", self._rig.worker_url),
+            secret=TOKEN,
         )
-        self._keys = next(line for line in shown.splitlines() if "KEYS" in line).split()[-1]
-        for company in COMPANIES:
-            command("company", "set", str(company), "--enable")
 
-    def at_work(self, database_url: str, prefix: str) -> ExitStack:
-        """``Provider.at_work``."""
-        database = Database(database_url, prefix)
-        key, _, secret = self._keys.partition(":")
-        with ExitStack() as stack:
-            stack.callback(database.close)
-            page = CallbackPage(database, lambda: {key: secret})
-            stack.callback(page.close)
-            uid = read_site(database).site_uid
-            stack.enter_context(self._rig.start(uid, self._keys, page.url, repeat=True))
+    @contextmanager
+    def _worker(self, site_uid: str, callback_url: str) -> Iterator[None]:
+        with self._rig.start(site_uid, self._keys, callback_url, repeat=True):
             self._rig.refuse(self._rules)
-            stack.callback(self._keep)
-            return stack.pop_all()
+            try:
+                yield
+            finally:
+                self._keep()
 
     def received(self) -> Sequence[Received]:
         """``Provider.received``."""

@@ -118,12 +118,6 @@ def remove(
     ).rowcount
 
 
-def remove_ids(tx: Transaction, database: Database, ids: Collection[int]) -> int:
-    """Take these entries back; returns how many there were."""
-    s = database.tables.suppressions
-    return tx.conn.execute(delete(s).where(s.c.id.in_(list(ids)))).rowcount
-
-
 def of_addresses(
     conn: Connection, database: Database, addresses: Collection[str]
 ) -> list[Suppression]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.iomad.facts import free_port, must, wait_for
-from tests.iomad.install import OURS, Site, copied, opened, php, prepared
+from tests.iomad.install import Site, copied, opened, php, prepared
 from tests.iomad.server import Db
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +138,3 @@ def _answers(port: int) -> bool:
         ["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{port}/login/index.php"], check=False
     )
     return done.returncode == 0
-
-
-__all__ = ["OURS", "PASSWORD", "Stage", "stage"]

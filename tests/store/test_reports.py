@@ -7,7 +7,7 @@ from sidecar.message import MailResult, MailStatus
 from sidecar.settle import Applied
 from sidecar.store import asks, reports, results
 from sidecar.store.database import Database
-from sidecar.store.reports import KnownMail
+from sidecar.store.reports import KnownMail, ReportedBatch
 from tests.support.books import TIMEOUT, Books, Captured
 
 R, S = Recipient, MailStatus
@@ -39,8 +39,8 @@ def test_a_batch_is_found_by_its_key_with_the_company_that_owns_it(books: Books)
     with books.write() as tx:
         for job, company in ((ours, 1), (theirs, 7)):
             found = reports.find_batch(tx, books.database, f"{job.batch:032x}")
-            assert found is not None
-            assert (found.id, found.job_id, found.company_id) == (job.batch, job.job, company)
+            claimed = books.batch(job.batch).created_at
+            assert found == ReportedBatch(job.batch, job.job, company, "aws", claimed)
         assert reports.find_batch(tx, books.database, "f" * 32) is None
 
 
