@@ -68,7 +68,9 @@ def test_functions_share_the_rate(rig: Rig) -> None:
     began = time.time()
 
     def reserve(rate: Rate) -> None:
-        waits.extend(time.time() + rate.reserve(5) - began for _ in range(5))
+        for _ in range(5):
+            wait = rate.reserve(5)
+            waits.append(time.time() + wait - began)
 
     threads = [threading.Thread(target=reserve, args=(rate,)) for rate in rates]
     for thread in threads:
