@@ -339,6 +339,11 @@ class Dispatcher:
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
             if submission.verdict is Verdict.ACCEPTED:
                 breaker.accept()
+            else:
+                log.warning(
+                    "job %d batch %d counts as accepted, its results will tell: %s",
+                    batch.job_id, batch.id, submission.reason,
+                )  # fmt: skip
             self._way(connector).accept(batch, submission)
         else:
             reason = f"{submission.code} {submission.reason}".strip()

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from sidecar.demo import passwords, tally
 from sidecar.demo.providers import Provider, provider
-from sidecar.demo.scenario import AWAY, AWAY_FROM, CAMPAIGN_SUBJECT, Scenario, build
+from sidecar.demo.scenario import AWAY, AWAY_FROM, CAMPAIGN_SUBJECT, SMALL, Scenario, build
 from sidecar.demo.site import Site
 from sidecar.demo.watch import watch
 from sidecar.errors import SidecarError
@@ -36,12 +36,13 @@ class DemoError(SidecarError):
 
 
 class Demo:
-    """One run in one folder: site, sidecar, count."""
+    """One run in one folder: site, sidecar, count. part: of the mails, one in so many."""
 
-    def __init__(self, folder: Path, console: Console, provider: Provider) -> None:
+    def __init__(self, folder: Path, console: Console, provider: Provider, part: int) -> None:
         self._folder = folder
         self._console = console
         self._provider = provider
+        self._part = part
         self._config = folder / "sidecar.toml"
         self._log = folder / "sidecar.log"
         self._site = Site(f"sqlite:///{folder / 'site.db'}", prefix=PREFIX)
@@ -52,7 +53,7 @@ class Demo:
     def run(self) -> tally.Tally:
         """Queue, deliver, show; returns what arrived."""
         self._site.install(smtphosts=self._provider.smtphosts)
-        scenario = build(self._site)
+        scenario = build(self._site, self._part)
         self._provider.expect(scenario)
         queued = [wanted for wanted in scenario.wanted if wanted.row]
         rows = len({wanted.row for wanted in queued})
@@ -212,6 +213,9 @@ def main() -> int:
     parser.add_argument(
         "--provider", choices=["aws", "cloudflare", "smtp"], default="aws", help="who delivers"
     )
+    parser.add_argument(
+        "--small", action="store_true", help=f"only one in {SMALL} of the mails: quicker"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder to leave behind")
     arguments = parser.parse_args()
     console = Console()
@@ -226,7 +230,8 @@ def main() -> int:
                 made = tempfile.TemporaryDirectory(prefix="manireports-demo-")
                 folder = Path(stack.enter_context(made))
             delivering = stack.enter_context(provider(arguments.provider, SENDER_DOMAIN))
-            result = Demo(folder, console, delivering).run()
+            part = SMALL if arguments.small else 1
+            result = Demo(folder, console, delivering, part).run()
     except (DemoError, OSError, subprocess.CalledProcessError) as error:
         console.print(str(error), "demo: FAILED", sep="\n", markup=False, soft_wrap=True)
         return 1

@@ -38,6 +38,9 @@ BAD_ADDRESSES = (
 
 NO_MAILBOX = "no such mailbox"
 
+SMALL = 5
+"""Of the small scenario's numbers, the part: still enough of each kind to be a bulk operation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -69,11 +72,11 @@ class Scenario:
     newcomers: Sequence[Person]
 
 
-def build(site: Site) -> Scenario:
+def build(site: Site, part: int = 1) -> Scenario:
     """Fill an installed site.
 
     Two companies; 500 welcome mails, 200 licences, 350 reminders of IOMAD's own; 60 users of core's
-    upload; 150 students to remind.
+    upload; 150 students to remind. Of each, one in ``part``; as many fail as with all.
     """
     wanted: list[Wanted] = []
     newcomers: list[Person] = []
@@ -85,7 +88,7 @@ def build(site: Site) -> Scenario:
         site.add_company(company, name)
         manager = site.add_manager(company)
         bad = BAD_ADDRESSES if company == 1 else ()
-        users = site.add_users(company, WELCOME[company] - len(bad))
+        users = site.add_users(company, WELCOME[company] // part - len(bad))
         gone = users[-1]
         refused[gone.email] = NO_MAILBOX
         busy += [user.email for user in users[::20]]
@@ -97,18 +100,18 @@ def build(site: Site) -> Scenario:
         rows = dict(zip(site.queue("user_create", company, welcome), welcome, strict=True))
         courses = iter(COURSES)
         for template, numbers in {"license_allocated": LICENCES, **REMINDERS}.items():
-            chosen = users[: numbers[company]]
+            chosen = users[: numbers[company] // part]
             course = next(courses, 2)
             queued = site.queue(template, company, chosen, course=course)
             rows |= dict(zip(queued, chosen, strict=True))
         wanted += _wanted(site, rows, manager, reasons)
-        uploaded = site.upload_users(NEWCOMERS.get(company, 0), company)
+        uploaded = site.upload_users(NEWCOMERS.get(company, 0) // part, company)
         newcomers += uploaded
         wanted += [
             Wanted(0, "user", person.email, "", subject=f"{site.name}: New user account")
             for person in uploaded
         ]
-        away = users[: AWAY.get(company, 0)]
+        away = users[: AWAY.get(company, 0) // part]
         site.enrol(AWAY_FROM, away)
         site.make_students(AWAY_FROM, away)
         wanted += [

@@ -13,6 +13,8 @@ from sidecar.lifecycle import ENDED
 from sidecar.store.tables import Tables
 
 INTERVAL = 0.25
+NEWS_SECONDS = 5.0
+"""Where no bar moves, a job that goes on says so this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ def watch(console: Console, engine: Engine, tables: Tables, running: Callable[[]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     progress = Progress(*columns, TextColumn("{task.fields[status]}"), console=console)
     bars: dict[int, TaskID] = {}
-    said: dict[int, str] = {}
+    said: dict[int, _Job] = {}
+    news_at: dict[int, float] = {}
     live: AbstractContextManager[object] = progress if console.is_terminal else nullcontext()
     with live:
         more = True
@@ -42,11 +45,17 @@ def watch(console: Console, engine: Engine, tables: Tables, running: Callable[[]
                     progress.update(
                         bars[job.id], completed=job.ended, total=job.mails, status=job.status
                     )
-                elif said.get(job.id) != job.status:
-                    said[job.id] = job.status
+                elif _is_news(job, said.get(job.id), news_at.get(job.id, 0.0)):
+                    said[job.id], news_at[job.id] = job, time.monotonic()
                     console.print(f"{job.label}: {job.status}, {job.ended} of {job.mails}")
             if more:
                 time.sleep(INTERVAL)
+
+
+def _is_news(job: _Job, said: _Job | None, said_at: float) -> bool:
+    if said is None or said.status != job.status:
+        return True
+    return job.ended != said.ended and time.monotonic() - said_at >= NEWS_SECONDS
 
 
 def _jobs(engine: Engine, tables: Tables) -> Iterator[_Job]:

@@ -84,6 +84,7 @@ class Workerd:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=os.environ | {"TMPDIR": str(self._folder)},  # killed, it leaves files there
                 start_new_session=True,
             )
         # What the Workers log goes to standard error: nobody reads more than one line of the other.
