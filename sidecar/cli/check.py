@@ -19,6 +19,7 @@ from sidecar.pollers.new_users import why_not
 from sidecar.routes import Route, SmtpRoute
 from sidecar.store.database import translated
 from sidecar.store.engines import PORTS, reason_of
+from sidecar.store.site import read_site
 from sidecar.store.tables import SCHEMA_VERSION
 
 OK, WARN, FAIL, INFO = "ok", "warn", "FAIL", "info"
@@ -191,6 +192,7 @@ def _companies(context: Context) -> Iterator[Line]:
     settings = context.companies()
     config = context.observe().config
     routes = context.routes(lambda: None)
+    routes.site_uid = read_site(context.database).site_uid  # whether it is ours, _identity says
     with context.database.read() as conn:
         names = company_names(conn, context.tables)
     enabled = [row for row in settings if row.enabled]

@@ -40,7 +40,7 @@ def test_a_job_goes_through_queue_worker_and_callback(cf: CloudflareWorld) -> No
     assert "bounced before" in failed["error_message"]
     states = world.sql("SELECT DISTINCT outcome FROM mdl_manireports_cloud_callbacks")
     assert {row[0] for row in states} <= {"applied", "nothing_new"}
-    assert "sends by binding" in told or "cloudflare" in told
+    assert "worker: sends by binding" in told
 
 
 def test_results_are_pulled_while_the_page_is_down(cf: CloudflareWorld) -> None:
@@ -56,6 +56,20 @@ def test_results_are_pulled_while_the_page_is_down(cf: CloudflareWorld) -> None:
     )
     assert stored
     assert {count for _, count in stored} == {1}
+
+
+def test_a_mail_too_large_for_the_workers_sender_stays_with_moodle(cf: CloudflareWorld) -> None:
+    """It would fit into the queue: it is the e-mail service that takes no more than 5 MiB."""
+    world = cf.world
+    people = world.site.add_users(1, 12)
+    words = {people[4]: 600_000, people[5]: 500_000}  # counted twice: there is a text part, too
+    world.site.queue("user_create", 1, people, body=lambda p: "word " * words.get(p, 1))
+    with cf.worker():
+        world.drain()
+        assert cf.rcpts() == {p.email: 1 for p in people if p is not people[4]}
+    assert world.states() == {"returned": 1, "sent": 11}
+    assert world.unsent() == 1
+    assert "too large for cloudflare: Moodle sends it" in world.command("job", "1")
 
 
 @pytest.mark.slow
