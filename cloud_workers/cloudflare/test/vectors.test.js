@@ -106,6 +106,17 @@ test("strict JSON refuses what JSON.parse would bend", () => {
   assert.deepEqual(parse(' {"a" : [ true , null , "\\u00e9\\ud83d" ] } ').a, [true, null, "é\ud83d"]);
 });
 
+test("a string may have millions of escapes, and end in any number of them", () => {
+  const many = "太".repeat(3_000_000);
+  assert.equal(parse(write([many]))[0], many);
+  for (const text of ["", "\\", "\\\\", '\\"', '"', '"\\', "\u0001"]) {
+    assert.deepEqual(parse(JSON.stringify([text, "end"])), [text, "end"]);
+  }
+  for (const text of ['["\\"]', '["', '["\\\\\\"', '["\\x"]', '["\\u12"]']) {
+    assert.throws(() => parse(text), SyntaxError, text);
+  }
+});
+
 test("what is written is ASCII and says the same", () => {
   const value = { text: 'é😀"\\\n\ud83d', number: 9223372036854775807n, list: [1, null, true] };
   const written = write(value);
