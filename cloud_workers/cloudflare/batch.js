@@ -12,8 +12,6 @@ const PAUSE_DELAY = 300;
 const QUOTA_DELAY = 3600;
 /** Seconds after which the sidecar may ask again: the account is blocked; its quota is used up. */
 
-const LIFETIME = 30 * 86_400;
-/** Seconds that the ledger remembers, and that a message may be old. */
 const MOST_TIME = 120_000;
 /** Milliseconds after which no more mails of a message are begun; the rest comes again. */
 const MARGIN = 5_000;
@@ -60,7 +58,7 @@ async function work(job, id, env, settings, dead) {
   const books = new Books(env.LEDGER, job, settings.lease);
   await books.take();
   const { waits } = books;
-  const expired = began / 1000 - Number(job.first_issued_at) > LIFETIME;
+  const expired = began - Number(job.first_issued_at) * 1000 > settings.memory;
   const done = new Try();
   if (expired || dead) {
     const why = expired ? "expired" : "dead_letter";

@@ -9,24 +9,29 @@
  * each with the generation (g) and attempt (a) of the message that set it, the provider's message
  * id or an error code (m), and the token of the worker that claimed it (t). A mail without an
  * entry is unclaimed. Every method may be called again after its answer was lost: what a token has
- * done once is not done twice. Everything is forgotten LIFETIME after the last touch.
+ * done once is not done twice. Everything is forgotten a while after the last touch, and no sooner
+ * than a message is too old to be sent (MEMORY_SECONDS in settings.js).
  */
 
 import { DurableObject } from "cloudflare:workers";
 
 import { claimable } from "./claim.js";
+import { readMemory } from "./settings.js";
 
-export const LIFETIME = 30 * 86_400_000;
-const A_DAY = 86_400_000;
+/** Of its memory, the part by which the alarm is late, so that not every touch sets it anew. */
+const SLACK = 30;
 
 export class Ledger extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
+    this.memory = readMemory(env);
     this.sql = ctx.storage.sql;
-    this.#furnish();
+    this.furnished = false;
   }
 
   #furnish() {
+    if (this.furnished) return;
+    this.furnished = true;
     this.sql.exec(
       `CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY CHECK (id = 1), owner TEXT NOT NULL,
          until INTEGER NOT NULL, tries INTEGER NOT NULL, asked INTEGER NOT NULL,
@@ -138,16 +143,19 @@ export class Ledger extends DurableObject {
       await this.ctx.storage.setAlarm(expires);
       return;
     }
-    await this.ctx.storage.deleteAll();
-    this.#furnish(); // for whoever asks before this object is put away
+    await this.ctx.storage.deleteAll(); // tables too: of a forgotten batch nothing is stored
+    this.furnished = false;
   }
 
   #change(act) {
-    const expires = Date.now() + LIFETIME;
+    const expires = Date.now() + this.memory;
+    const slack = this.memory / SLACK;
+    this.#furnish();
+    let renew = false;
     const found = this.ctx.storage.transactionSync(() => {
       const batch = this.sql.exec("SELECT * FROM batch").one();
-      this.renew = expires - batch.expires > A_DAY;
-      if (this.renew) batch.expires = expires + A_DAY;
+      renew = expires > batch.expires;
+      if (renew) batch.expires = expires + slack;
       const answer = act(batch);
       this.sql.exec(
         `UPDATE batch SET owner = ?, until = ?, tries = ?, asked = ?, waits = ?, news = ?,
@@ -158,7 +166,7 @@ export class Ledger extends DurableObject {
       return answer;
     });
     // Not awaited: the answer leaves only when all writes, this one too, are on disk.
-    if (this.renew) this.ctx.storage.setAlarm(expires + A_DAY);
+    if (renew) this.ctx.storage.setAlarm(expires + slack);
     return found;
   }
 

@@ -8,6 +8,8 @@
  *   SENDER         binding, resend, postmark or ses
  *   CONCURRENCY    optional; sends in flight, 1 to 6 (a Worker opens no more connections), default 6
  *   LEASE_SECONDS  optional; after which a batch is another's whose worker died, 20 to 600, default 45
+ *   MEMORY_SECONDS optional; for which the ledger remembers a batch after its last touch, and after
+ *                  which a message is too old to be sent; at least 10, default 30 days
  *   SENDER_URL     optional; another address of the sender's API
  *   RESEND_API_KEY                                               secret, of resend
  *   POSTMARK_TOKEN (secret), POSTMARK_STREAM (default broadcast)  of postmark
@@ -19,10 +21,15 @@
 import { parseKeys } from "./contract.js";
 import { makeSender } from "./senders/index.js";
 
+const MONTH = 30 * 86_400;
+
 /** The environment is wrong; the message names the variable, never what it holds. */
 export class ConfigurationError extends Error {}
 
-/** {siteUid, keys, callbackUrl, deadQueue, concurrency, lease (ms), sender}; ConfigurationError. */
+/**
+ * {siteUid, keys, callbackUrl, deadQueue, concurrency, lease (ms), memory (ms), sender};
+ * ConfigurationError.
+ */
 export function readSettings(env) {
   const keys = parseKeys(required(env, "KEYS"));
   if (!keys) throw new ConfigurationError('KEYS must be "key:secret" or "key:secret,key:secret"');
@@ -36,8 +43,14 @@ export function readSettings(env) {
     deadQueue: required(env, "DEAD_QUEUE"),
     concurrency: whole(env, "CONCURRENCY", 1, 6, 6),
     lease: whole(env, "LEASE_SECONDS", 20, 600, 45) * 1000,
+    memory: readMemory(env),
     sender: makeSender(env, required, safeUrl, ConfigurationError),
   };
+}
+
+/** Milliseconds that the ledger remembers; ConfigurationError. */
+export function readMemory(env) {
+  return whole(env, "MEMORY_SECONDS", 10, MONTH, MONTH) * 1000;
 }
 
 function required(env, name) {

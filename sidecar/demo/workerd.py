@@ -32,6 +32,8 @@ class Workerd:
             self._port = int(probe.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
         self._configuration: Mapping[str, object] = {}
+        self.storage = folder / "storage"
+        """Of its Durable Objects; it outlives the process."""
         self.log = folder / "workerd.log"
 
     @property
@@ -68,7 +70,7 @@ class Workerd:
         self._configuration = {
             "bindings": bindings,
             "port": self._port,
-            "persist": str(self._folder / "storage"),
+            "persist": str(self.storage),
             "repeat": repeat,
         }
         self.restart()

@@ -1,21 +1,20 @@
 """The Worker on Cloudflare sending by SES: the mail is the one that every other way would send."""
 
-import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
-import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from sidecar.connectors import mime
-from sidecar.demo.workerd import ACCOUNT, JOBS, TOKEN, Workerd
+from sidecar.demo.workerd import Workerd
 from sidecar.mail import Address, Content, MailBatch
-from sidecar.message import MailStatus, encode_batch
+from sidecar.message import MailStatus
 from tests.support.wait import wait_for
+from tests.workers.cloudflare import push
 from tests.workers.rig import (
     KEY,
     REGION,
@@ -76,13 +75,7 @@ def rig(
 def send(rig: Workerd, page: CallbackPage, batch: MailBatch) -> None:
     """Have a batch sent, and wait for its report."""
     page.reset()
-    body = encode_batch(batch, SITE, KEY, int(time.time()))
-    answer = httpx.post(
-        f"{rig.api_url}/accounts/{ACCOUNT}/queues/{JOBS}/messages/batch",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        json={"messages": [{"body": body, "content_type": "text"}]},
-    )
-    assert answer.json()["success"]
+    push(rig, batch)
     wait_for(lambda: page.stored, 30, "the report")
 
 
