@@ -123,7 +123,9 @@ class Later:
         states: tuple[Recipient, ...],
     ) -> Task:
         key = batch.batch_key or secrets.token_hex(16)
-        return Task(batch, states, company, key, connector.max_bytes(), self._batch_size)
+        # What was submitted once stays in its batch: the worker says then what is too large.
+        most = connector.max_mail_bytes() if batch.never_submitted else 0
+        return Task(batch, states, company, key, connector.max_bytes(), self._batch_size, most)
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:
         """``Handover.accept``: its mails are the provider's until their results come."""

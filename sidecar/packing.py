@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from weakref import WeakKeyDictionary
 
 from sidecar.mail import Address, Attachment, Content, Mail, PackedMails, cut_subject
@@ -46,11 +46,14 @@ class Packed:
     first: PackedMails | None
 
 
-def pack(mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str) -> Packed:
+def pack(
+    mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str, mail_limit: int = 0
+) -> Packed:
     """Split ``mails``, in order, into groups that fit into a message each.
 
     Every group has at most ``batch_size`` mails, and its ``message.encode_batch`` at most
     ``limit`` bytes. Mails of one row (one Content, side by side) stay together where they can.
+    mail_limit: bytes of a mail (``mail_bytes``) that whoever sends it takes; 0: any number.
     batch_key: of the first group. It is compressed once; of the others, only what could be too
     large uncompressed.
     """
@@ -73,10 +76,23 @@ def pack(mails: Sequence[Mail], *, limit: int, batch_size: int, batch_key: str) 
                 place([mail])
 
     for _, row in groupby(mails, key=lambda mail: id(mail.content)):
-        place(list(row))
+        of_row = list(row)
+        large = [mail for mail in of_row if mail_limit and mail_bytes(mail) > mail_limit]
+        too_large += large
+        if rest := [mail for mail in of_row if mail not in large]:
+            place(rest)
     groups += [group] if group.mails else []
     first = groups[0].packed() if groups else None
     return Packed(tuple(tuple(g.mails) for g in groups), tuple(too_large), first)
+
+
+def mail_bytes(mail: Mail) -> int:
+    """Bytes of a mail as the worker counts them for its sender: texts and headers in UTF-8,
+    attachments in base64."""
+    content = mail.content
+    texts = (_subject(mail), content.html, content.text, *chain(*_headers(mail)))
+    files = sum(-(-len(file.content) // 3) * 4 for file in content.attachments)
+    return sum(map(_utf8, texts)) + files
 
 
 def pack_all(mails: Sequence[Mail], batch_key: str) -> PackedMails:
@@ -161,8 +177,8 @@ def encode_mail(mail: Mail, batch_key: str, first: Mail) -> str:
         "root_batch": mail.root_batch or batch_key,
         "generation": mail.generation,
         "to": mail.to,
-        "subject": cut_subject(mail.subject_prefix + mail.content.subject),
-        "headers": [("Message-ID", f"<{mail.message_id}>"), *mail.headers],
+        "subject": _subject(mail),
+        "headers": _headers(mail),
     }
     if mail.to_name:
         fields["to_name"] = mail.to_name
@@ -191,6 +207,18 @@ def compressor() -> "zlib._Compress":
 def _most_compressed(raw: int) -> int:
     """The most that gzip makes of ``raw`` bytes (zlib, deflateBound, for any parameters)."""
     return raw + (raw >> 3) + (raw >> 6) + 64
+
+
+def _subject(mail: Mail) -> str:
+    return cut_subject(mail.subject_prefix + mail.content.subject)
+
+
+def _headers(mail: Mail) -> list[tuple[str, str]]:
+    return [("Message-ID", f"<{mail.message_id}>"), *mail.headers]
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _address(address: Address) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Task:
     """A batch to render.
 
     states: of the mails that shall leave. batch_key: its name outside the database. limit: bytes of
-    a message; batch_size: the most mails of one.
+    a message; batch_size: the most mails of one; mail_limit: bytes of a mail, 0 for any number.
     """
 
     batch: DueBatch
@@ -36,14 +36,16 @@ class Task:
     batch_key: str
     limit: int
     batch_size: int
+    mail_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """What a batch has become; mails by id.
 
-    groups: what goes into one message each, in order. too_large: what fits into none. dropped: what
-    is not sent after all, without those that the provider has already. row_of: mail → queue row.
+    groups: what goes into one message each, in order. too_large: what fits into none, or is more
+    than whoever sends it takes. dropped: what is not sent after all, without those that the
+    provider has already. row_of: mail → queue row.
     first: the first group as it leaves; None if there is none.
     """
 
@@ -79,6 +81,7 @@ def render(database: Database, sources: Mapping[str, Source], task: Task) -> Ren
         limit=task.limit,
         batch_size=task.batch_size,
         batch_key=task.batch_key,
+        mail_limit=task.mail_limit,
     )
     return Rendered(
         groups=tuple(tuple(mail.id for mail in group) for group in packed.groups),

@@ -88,6 +88,9 @@ class Provider:
     def max_bytes(self) -> int:
         return self.limit
 
+    def max_mail_bytes(self) -> int:
+        return 0
+
     def depth(self) -> int | None:
         return self.waiting
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.mail import Address, Attachment, Content, Mail, MailBatch
 from sidecar.message import SigningKey, encode_batch
-from sidecar.packing import OVERHEAD, pack, pack_all
+from sidecar.packing import OVERHEAD, mail_bytes, pack, pack_all
 from tests.connectors.mails import make_mail
 from tests.contract.strategies import mail_lists
 
@@ -136,6 +136,28 @@ def test_mails_of_one_row_stay_together() -> None:
         assert len(group) % 3 == 0
     packed = pack(mails, limit=SQS, batch_size=10, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [9, 9, 9, 3]
+
+
+@pytest.mark.parametrize("text", ["x", "ü", "😀"])
+def test_a_mail_just_within_its_senders_limit_leaves_and_one_byte_more_does_not(text: str) -> None:
+    """However well it compresses."""
+    small = make_mail(content=Content("s", "h", "t"), subject_prefix="[copy] ")
+    rest = mail_bytes(small) - 1
+    fill = 5_000_000 - rest
+    size = len(text.encode())
+    html = text * (fill // size) + "." * (fill % size)
+    file = Attachment("a.bin", "x/y", b"x" * 998)  # 1,332 in base64
+    fits = replace(small, content=Content("s", html, "t"))
+    larger = replace(small, content=Content("s", f"{html}.", "t"))
+    cut = html[: len(html) - fill % size - 1332 // size] + "." * (fill % size)
+    filed = replace(small, content=Content("s", cut, "t", (file,)))
+    assert (mail_bytes(fits), mail_bytes(larger)) == (5_000_000, 5_000_001)
+    assert mail_bytes(filed) == 5_000_000
+    mails = [small, larger, fits, filed]
+    packed = pack(mails, limit=SMALL, batch_size=9, batch_key=BATCH, mail_limit=5_000_000)
+    assert packed.too_large == (larger,)
+    assert [m for group in packed.groups for m in group] == [small, fits, filed]
+    assert not pack(mails, limit=SMALL, batch_size=9, batch_key=BATCH).too_large
 
 
 def test_a_row_that_is_too_large_for_one_message_is_split() -> None:

@@ -127,6 +127,7 @@ function status(_fields, _env, settings) {
   return {
     version: VERSION,
     sender: settings.sender.name,
+    max_mail_bytes: settings.sender.maxBytes,
     callback: settings.callbackUrl !== "",
     keys: settings.keys.map((key) => key.name),
   };

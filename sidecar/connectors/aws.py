@@ -100,6 +100,10 @@ class AwsConnector:
                     log.warning("the largest message is taken to be %d bytes: %s", MAX_BYTES, error)
             return self._size or MAX_BYTES
 
+    def max_mail_bytes(self) -> int:
+        """See ``Connector.max_mail_bytes``: SES takes more than Moodle ever lets us have."""
+        return 0
+
     def submit(
         self,
         batches: Iterable[MailBatch],

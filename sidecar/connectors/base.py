@@ -146,6 +146,10 @@ class Connector(Protocol):
     def max_bytes(self) -> int:
         """Bytes of the largest message that the provider takes; 0 if it takes no messages."""
 
+    def max_mail_bytes(self) -> int:
+        """Bytes of the largest mail (``packing.mail_bytes``) that is worth to be handed over; 0 if
+        the provider names no such limit."""
+
     def probe(self) -> Probe:
         """Ask the provider whether it would take mail, sending none."""
 

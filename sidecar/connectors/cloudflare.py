@@ -25,6 +25,10 @@ PULL = 100
 """Results that are collected, or forgotten, at once."""
 REVOKE = 1000
 """Mails that the Worker is asked to revoke at once."""
+SMALLEST_MAIL = 5 * 1024 * 1024
+"""Bytes of a mail that every sender of the Worker takes."""
+SENDER_ASKED_AGAIN = 600.0
+"""Seconds after which the Worker is asked again what its sender takes: another may be deployed."""
 
 
 class CloudflareConnector:
@@ -57,10 +61,28 @@ class CloudflareConnector:
         self._closed = False
         self._submits: set[Submit] = set()
         self._collect_at = 0.0
+        self._sender_lock = threading.Lock()
+        self._most = SMALLEST_MAIL
+        self._ask_sender_at = 0.0
 
     def max_bytes(self) -> int:
         """Bytes of the largest message that the queue takes."""
         return MAX_MESSAGE
+
+    def max_mail_bytes(self) -> int:
+        """Bytes of the largest mail that the Worker's sender takes; see ``Connector``.
+
+        As long as the Worker does not tell, what each of its senders takes.
+        """
+        with self._sender_lock:
+            if self.account.worker_url and time.monotonic() >= self._ask_sender_at:
+                self._ask_sender_at = time.monotonic() + SENDER_ASKED_AGAIN
+                try:
+                    said = self._client.ask_worker("status", {}, tries=1).get("max_mail_bytes")
+                    self._most = said if isinstance(said, int) and said > 0 else SMALLEST_MAIL
+                except ConnectorError as error:
+                    log.warning("the largest mail is taken to be %d bytes: %s", self._most, error)
+            return self._most
 
     def submit(
         self,

@@ -185,9 +185,11 @@ class CloudflareClient:
 
     # The Worker
 
-    def ask_worker(self, kind: str, fields: Mapping[str, object]) -> Mapping[str, Any]:
+    def ask_worker(
+        self, kind: str, fields: Mapping[str, object], *, tries: int = QUICK_TRIES
+    ) -> Mapping[str, Any]:
         """The answer of our Worker to a signed question that may be repeated; ConnectorError."""
-        found: Mapping[str, Any] = self._quickly(QUICK_TRIES)(self._ask_worker_once, kind, fields)
+        found: Mapping[str, Any] = self._quickly(tries)(self._ask_worker_once, kind, fields)
         return found
 
     def _ask_worker_once(self, kind: str, fields: Mapping[str, object]) -> Mapping[str, Any]:

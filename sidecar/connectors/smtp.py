@@ -103,6 +103,10 @@ class SmtpConnector:
         """See ``Connector.max_bytes``: the server is told each size when its mail's turn comes."""
         return 0
 
+    def max_mail_bytes(self) -> int:
+        """See ``max_bytes``."""
+        return 0
+
     def probe(self) -> Probe:
         """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT; the servers in order, as mails would go."""
         failures: list[str] = []

@@ -69,6 +69,7 @@ class Cloudflare:
     consumers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     claimed: set[str] = field(default_factory=set)
     callback: bool = True
+    most: object = None
     waiting: int = 0
     url: str = ""
     token: str = ""
@@ -179,7 +180,8 @@ class Cloudflare:
     def worker(self, kind: str, fields: Any) -> Any:
         """The Worker's answer."""
         if kind == STATUS:
-            return {"version": 1, "sender": "resend", "callback": self.callback, "keys": ["k"]}
+            found = {"version": 1, "sender": "resend", "callback": self.callback, "keys": ["k"]}
+            return found | ({"max_mail_bytes": self.most} if self.most else {})
         keys = [mail["mail_key"] for mail in fields["mails"]]
         return {"revoked": [key for key in keys if key not in self.claimed]}
 

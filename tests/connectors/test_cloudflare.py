@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sidecar.connectors.base import Revocation, Submission, Verdict
+from sidecar.connectors.cloudflare import SMALLEST_MAIL
 from sidecar.connectors.cloudflare_client import CloudflareAccount
 from sidecar.connectors.cloudflare_limit import BURST, REFILL, Limit
 from sidecar.connectors.cloudflare_submit import CALL_BYTES, MAX_MESSAGE, METADATA
@@ -170,6 +171,26 @@ def test_mails_are_packed_for_the_queue(cf: Cloudflare) -> None:
     assert [len(group) for group in packed.groups] == [2, 2, 2]
     found = submit(connector, [make_batch(group) for group in packed.groups])
     assert {s.verdict for s in found} == {Verdict.ACCEPTED}
+
+
+def test_a_mail_may_be_as_large_as_the_workers_sender_takes(cf: Cloudflare) -> None:
+    cf.most = 29_000_000
+    connector = cf.make()
+    assert [connector.max_mail_bytes() for _ in range(3)] == [29_000_000] * 3
+    assert len(cf.calls(STATUS)) == 1
+
+
+@pytest.mark.parametrize("trouble", ["no URL", "an older Worker", "no number", "in trouble"])
+def test_while_the_worker_does_not_tell_a_mail_must_fit_every_sender(
+    cf: Cloudflare, trouble: str
+) -> None:
+    cf.most = "many" if trouble == "no number" else None
+    if trouble == "in trouble":
+        cf.faults = [Fault(STATUS, status=500)]
+    account = cf.account(worker_url="") if trouble == "no URL" else cf.account()
+    connector = cf.make(account)
+    assert [connector.max_mail_bytes() for _ in range(3)] == [SMALLEST_MAIL] * 3
+    assert len(cf.calls(STATUS)) == (trouble != "no URL")
 
 
 def test_one_message_that_is_refused_spoils_no_other(cf: Cloudflare) -> None:
