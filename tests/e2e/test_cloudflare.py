@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.store.inbox import Delivery
 from tests.e2e.cloudflare import CloudflareWorld
 from tests.support.wait import wait_for
 
@@ -43,19 +44,32 @@ def test_a_job_goes_through_queue_worker_and_callback(cf: CloudflareWorld) -> No
     assert "worker: sends by binding" in told
 
 
-def test_results_are_pulled_while_the_page_is_down(cf: CloudflareWorld) -> None:
-    people = cf.world.site.add_users(1, 60)
+def test_results_come_by_queue_while_the_page_is_down_and_each_counts_once(
+    cf: CloudflareWorld,
+) -> None:
+    """The page refuses the first report for as long as it is tried, and takes the other two."""
+    people = cf.world.site.add_users(1, 250)
     cf.world.site.queue("user_create", 1, people)
     answers = iter([HTTPStatus.SERVICE_UNAVAILABLE] * 3)
-    with cf.worker(refuse=lambda _delivery: next(answers, None)):
+    by_page: list[str] = []
+
+    def refuse(delivery: Delivery) -> HTTPStatus | None:
+        if (answer := next(answers, None)) is None:
+            by_page.append(delivery.delivery_id)
+        return answer
+
+    with cf.worker(refuse=refuse):
         cf.world.drain()
         assert cf.rcpts() == {person.email: 1 for person in people}
-    assert cf.world.states() == {"sent": 60}
-    stored = cf.world.sql(
-        "SELECT delivery_id, COUNT(*) FROM mdl_manireports_cloud_callbacks GROUP BY delivery_id"
-    )
-    assert stored
-    assert {count for _, count in stored} == {1}
+        status = cf.world.command("cloudflare", "status", "--company", "1", "--json")
+        assert json.loads(status)["results queue"] == 0
+    assert cf.world.states() == {"sent": 250}
+    stored = cf.world.sql("SELECT delivery_id, outcome FROM mdl_manireports_cloud_callbacks")
+    assert len(stored) == 3
+    assert {outcome for _, outcome in stored} == {"applied"}
+    assert len({name for name, _ in stored} - set(by_page)) == 1
+    (job,) = cf.world.jobs()
+    assert (job["status"], job["emails_sent"], job["emails_failed"]) == ("completed", 250, 0)
 
 
 def test_a_mail_too_large_for_the_workers_sender_stays_with_moodle(cf: CloudflareWorld) -> None:
