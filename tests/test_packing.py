@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.mail import Address, Attachment, Content, Mail, MailBatch
 from sidecar.message import SigningKey, encode_batch
-from sidecar.packing import OVERHEAD, mail_bytes, pack, pack_all
+from sidecar.packing import OVERHEAD, UNPACKED, mail_bytes, pack, pack_all
 from tests.connectors.mails import make_mail
 from tests.contract.strategies import mail_lists
 
@@ -136,6 +136,19 @@ def test_mails_of_one_row_stay_together() -> None:
         assert len(group) % 3 == 0
     packed = pack(mails, limit=SQS, batch_size=10, batch_key=BATCH)
     assert [len(group) for group in packed.groups] == [9, 9, 9, 3]
+
+
+def test_however_well_mails_compress_a_worker_can_unpack_their_message() -> None:
+    def large(size: int) -> Content:
+        return Content("s", "x" * size, "t")
+
+    row = large(UNPACKED // 2)  # two mails of one row
+    contents = [*(large(UNPACKED // 4) for _ in range(5)), row, row, large(UNPACKED + 1)]
+    mails = [make_mail(content=content) for content in contents]
+    packed = pack(mails, limit=SQS, batch_size=100, batch_key=BATCH)
+    assert not packed.too_large
+    assert [mail for group in packed.groups for mail in group] == mails
+    assert [len(group) for group in packed.groups] == [3, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("text", ["x", "ü", "😀"])

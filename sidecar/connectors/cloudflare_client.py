@@ -29,7 +29,6 @@ JOBS_QUEUE, RESULTS_QUEUE, WORKER = "jobs queue", "results queue", "worker"
 CONNECT_TIMEOUT = 5.0
 QUICK_TRIES = 3
 """How often an idempotent call is tried, within a second or two."""
-MAX_ANSWER = 64 * 1024 * 1024
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -121,57 +120,48 @@ class CloudflareClient:
 
     # Cloudflare's API
 
-    def ask(
-        self,
-        subject: str,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        tries: int = QUICK_TRIES,
-    ) -> Any:
-        """The result of an idempotent call, tried a few times. Raises ConnectorError."""
-        return self._quickly(tries)(self._ask_once, subject, method, path, body)
-
     def push(self, queue_id: str, bodies: Sequence[str]) -> Trouble | None:
         """Put messages into a queue, all or none; tried once, for it is not idempotent."""
         messages = [{"body": body, "content_type": "text"} for body in bodies]
-        path, body = "messages/batch", {"messages": messages}
         try:
             self._wait(JOBS_QUEUE)
         except ConnectorError as error:
             return Trouble(error)
-        found = self._call(JOBS_QUEUE, "POST", self._queue(queue_id, path), body)
+        found = self._call(JOBS_QUEUE, queue_id, "messages/batch", {"messages": messages})
         return found if isinstance(found, Trouble) else None
 
-    def _queue(self, queue_id: str, path: str) -> str:
-        return f"queues/{queue_id}/{path}" if path else f"queues/{queue_id}"
-
     def ask_queue(
-        self, subject: str, queue_id: str, path: str = "", body: object = None, *, tries: int = 3
+        self,
+        subject: str,
+        queue_id: str,
+        path: str = "",
+        body: object = None,
+        *,
+        tries: int = QUICK_TRIES,
     ) -> Any:
-        """``ask`` about a queue: GET without a body, else POST."""
-        method = "GET" if body is None else "POST"
-        return self.ask(subject, method, self._queue(queue_id, path), body, tries=tries)
+        """What an idempotent call about a queue results in, tried a few times: GET without a body,
+        else POST. Raises ConnectorError."""
+        return self._quickly(tries)(self._ask_once, subject, queue_id, path, body)
 
-    def _ask_once(self, subject: str, method: str, path: str, body: object) -> Any:
+    def _ask_once(self, subject: str, queue_id: str, path: str, body: object) -> Any:
         self._wait(subject)
-        found = self._call(subject, method, path, body)
+        found = self._call(subject, queue_id, path, body)
         if isinstance(found, Trouble):
             raise found.error
         return found["result"]
 
     def _call(
-        self, subject: str, method: str, path: str, body: object
+        self, subject: str, queue_id: str, path: str, body: object
     ) -> Mapping[str, Any] | Trouble:
         account = self.account
         base = (account.api_url or API).rstrip("/")
-        url = f"{base}/accounts/{account.account_id}/{path}"
+        url = f"{base}/accounts/{account.account_id}/queues/{queue_id}/{path}".rstrip("/")
         headers = {"Authorization": f"Bearer {account.api_token}"}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body, separators=(",", ":")).encode("ascii")
+        method = "GET" if body is None else "POST"
         return self._request(subject, method, url, headers, content, success=True)
 
     def _wait(self, subject: str) -> None:
@@ -249,7 +239,7 @@ class CloudflareClient:
 
 def _object(answer: httpx.Response) -> dict[str, Any] | None:
     try:
-        found = json.loads(answer.content[:MAX_ANSWER])
+        found = json.loads(answer.content)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

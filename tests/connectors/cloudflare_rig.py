@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -309,6 +309,3 @@ def message_ids(body: str) -> list[str]:
     """The Message-IDs of the mails in a message."""
     emails = json.loads(gzip.decompress(b64decode(payload(body)["emails"])))
     return [dict(mail["headers"])["Message-ID"].strip("<>") for mail in emails]
-
-
-Make = Callable[..., CloudflareConnector]
