@@ -24,7 +24,6 @@ const SLACK = 30;
 export class Ledger extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.memory = readMemory(env);
     this.sql = ctx.storage.sql;
     this.furnished = false;
   }
@@ -148,8 +147,9 @@ export class Ledger extends DurableObject {
   }
 
   #change(act) {
-    const expires = Date.now() + this.memory;
-    const slack = this.memory / SLACK;
+    const memory = readMemory(this.env);
+    const expires = Date.now() + memory;
+    const slack = memory / SLACK;
     this.#furnish();
     let renew = false;
     const found = this.ctx.storage.transactionSync(() => {

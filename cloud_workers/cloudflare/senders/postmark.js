@@ -19,7 +19,7 @@ export function makePostmark(env, url, required) {
   return {
     name: "postmark",
     idempotent: false,
-    maxBytes: 10 * 1024 * 1024,
+    maxBytes: 10_000_000,
     send: (mail) => send(where, token, stream, mail),
   };
 }

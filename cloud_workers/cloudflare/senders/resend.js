@@ -18,7 +18,7 @@ export function makeResend(env, url, required) {
   return {
     name: "resend",
     idempotent: true,
-    maxBytes: 40 * 1024 * 1024,
+    maxBytes: 40_000_000,
     send: (mail) => send(where, key, mail),
   };
 }
