@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sidecar.connectors.aws import AwsConnector
-from sidecar.connectors.aws_client import AwsAccount
+from sidecar.connectors.accounts import AwsAccount, CloudflareAccount
 from sidecar.connectors.base import Connector, Guard
-from sidecar.connectors.cloudflare import CloudflareConnector
-from sidecar.connectors.cloudflare_client import CloudflareAccount
 from sidecar.connectors.dkim import DkimKeys
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
@@ -176,9 +173,14 @@ class Routes:
             return found
 
     def _make(self, route: Route) -> Connector:
+        # A cloud's library is loaded where the cloud is used: boto3 alone costs 25 MB.
         if isinstance(route, AwsRoute):
+            from sidecar.connectors.aws import AwsConnector  # noqa: PLC0415
+
             return AwsConnector(route.account, guard=self._guard)
         if isinstance(route, CloudflareRoute):
+            from sidecar.connectors.cloudflare import CloudflareConnector  # noqa: PLC0415
+
             return CloudflareConnector(route.account, guard=self._guard)
         return SmtpConnector(
             route.servers,

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws import AwsConnector
-from sidecar.connectors.aws_client import AwsAccount
 from sidecar.connectors.aws_watch import DEAD_LETTERS, AwsWatch
 from sidecar.connectors.base import Verdict
 from sidecar.errors import ConnectorError, MessageError

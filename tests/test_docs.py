@@ -80,10 +80,12 @@ def commands() -> list[tuple[str, str]]:
 def test_every_command_and_option_of_the_docs_exists(where: str, line: str) -> None:
     words = re.sub(r"\s#.*", "", line).replace("…", "").split()
     current: click.Command = cli
+    context = click.Context(cli)
     while words and isinstance(current, click.Group):
         name = words.pop(0)
-        assert name in current.commands, f"{where}: {line}"
-        current = current.commands[name]
+        command = current.get_command(context, name)
+        assert command, f"{where}: {line}"
+        current = command
     known = {option for parameter in current.params for option in parameter.opts} | {"--help"}
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used <= known, f"{where}: {line}"
@@ -108,8 +110,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_every_command_has_help_with_a_first_sentence() -> None:
+    context = click.Context(cli)
+
     def walk(group: click.Group) -> None:
-        for name, command in group.commands.items():
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command, name
             assert command.help, name
             assert command.help.splitlines()[0].endswith("."), name
             if isinstance(command, click.Group):

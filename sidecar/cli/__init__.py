@@ -1,5 +1,6 @@
 """The command ``manireports-sidecar``."""
 
+import importlib
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -7,28 +8,43 @@ from typing import IO, Any
 import click
 
 from sidecar import __version__
-from sidecar.cli import (
-    aws,
-    campaign,
-    change,
-    check,
-    cloudflare,
-    find,
-    hold,
-    logs,
-    plan,
-    schema,
-    setup,
-    show,
-    status,
-    support,
-    suppress,
-    trial,
-    versions,
-    work,
-)
+from sidecar.cli import logs
 from sidecar.cli.common import App
 from sidecar.errors import DatabaseError, SidecarError
+
+COMMANDS = {
+    "adopt": "change",
+    "aws": "aws",
+    "backlog": "change",
+    "campaign": "campaign",
+    "cancel": "change",
+    "check": "check",
+    "cloudflare": "cloudflare",
+    "company": "company",
+    "completion": "setup",
+    "disable": "hold",
+    "drain": "work",
+    "enable": "hold",
+    "find": "find",
+    "grants": "versions",
+    "job": "show",
+    "jobs": "show",
+    "once": "work",
+    "pause": "hold",
+    "plan": "plan",
+    "release": "change",
+    "resolve": "change",
+    "resume": "hold",
+    "retry": "change",
+    "run": "work",
+    "schema": "schema",
+    "setup": "setup",
+    "status": "status",
+    "support-bundle": "support",
+    "suppress": "suppress",
+    "upgrade-check": "versions",
+}
+"""Each command, and the module of this package that has it."""
 
 
 class Refused(click.ClickException):
@@ -45,7 +61,22 @@ class Refused(click.ClickException):
 
 
 class Commands(click.Group):
-    """Our commands; a SidecarError ends them with its line and code."""
+    """Our commands, each loaded when it is named: what one needs, the daemon need not hold.
+
+    A SidecarError ends a command with its line and code.
+    """
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sidecar.cli.{COMMANDS[name]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -87,21 +118,6 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """
     ctx.obj = App(config, os.environ)
     ctx.call_on_close(ctx.obj.close)
-
-
-for command in (
-    *(work.run, work.once, work.drain, check.check, show.jobs, show.job, find.find),
-    *(change.cancel, change.release, change.retry, change.resolve, change.company, change.backlog),
-    *(change.adopt, schema.schema, campaign.campaign, suppress.suppress),
-    aws.aws,
-    plan.plan,
-    cloudflare.cloudflare,
-    *(status.status, versions.grants, versions.upgrade_check, support.support_bundle),
-    *(setup.setup, setup.completion),
-    *(hold.pause, hold.resume, hold.disable, hold.enable),
-):
-    cli.add_command(command)
-change.company.add_command(trial.company_test)
 
 
 def main() -> None:

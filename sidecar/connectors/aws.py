@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws_client import (
     FEEDBACK_QUEUE,
     JOBS_QUEUE,
@@ -13,7 +14,6 @@ from sidecar.connectors.aws_client import (
     QUICK_TRIES,
     RESULTS_QUEUE,
     SES,
-    AwsAccount,
     AwsClients,
 )
 from sidecar.connectors.aws_feedback import parse_feedback

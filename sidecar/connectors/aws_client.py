@@ -1,12 +1,9 @@
-"""An AWS account as the sidecar uses it, and the clients that ask it."""
+"""The clients that ask an AWS account."""
 
-import ipaddress
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,9 +19,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from sidecar.connectors.accounts import AwsAccount, is_loopback
 from sidecar.connectors.aws_errors import Trouble, explain
-from sidecar.errors import ConfigError, Throttled, Unavailable
-from sidecar.message import SigningKey
+from sidecar.errors import Throttled, Unavailable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -43,12 +40,6 @@ CONNECT_TIMEOUT = 5.0
 QUICK_TRIES = 3
 """How often an idempotent call is tried, within a second or two."""
 
-_REGION = re.compile(r"[a-z]{2,8}(-[a-z]+){1,3}-\d{1,2}")
-_SQS_HOST = re.compile(r"sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)")
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,200}", re.ASCII)
-_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,255}", re.ASCII)
-_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-
 # Variables of a botocore session: name in a file, name in the environment, value, type.
 _OF_NOBODY_ELSE = {
     "profile": (None, None, None, None),
@@ -59,87 +50,6 @@ _OF_NOBODY_ELSE = {
 
 # At DEBUG botocore logs every request, bodies and headers: mails and signatures.
 logging.getLogger("botocore").setLevel(logging.INFO)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AwsAccount:
-    """Where an AWS connector works, and as whom. Raises ConfigError for what cannot be meant.
-
-    queue_url: of a standard queue. results_queue_url, feedback_queue_url, ledger_table: '' if there
-    is none. role_arn: a role that the key takes on, '' for none; external_id: what it asks for.
-    endpoint_url: of SQS, '' for the region's own (else of a VPC endpoint, or a test);
-    ledger_endpoint_url: of DynamoDB, '' for the same as ``endpoint_url``. key, site_uid: what jobs
-    are signed with, and for which site.
-    """
-
-    region: str
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    queue_url: str
-    site_uid: str
-    key: SigningKey = field(repr=False)
-    results_queue_url: str = ""
-    feedback_queue_url: str = ""
-    ledger_table: str = ""
-    role_arn: str = ""
-    external_id: str = field(default="", repr=False)
-    endpoint_url: str = ""
-    ledger_endpoint_url: str = ""
-
-    def __post_init__(self) -> None:
-        if not _REGION.fullmatch(self.region):
-            raise ConfigError(f"aws_region: {self.region!r} is not a region, like eu-west-1")
-        if not self.access_key or not self.secret_key:
-            raise ConfigError("aws_access_key and aws_secret_key: both are needed")
-        self._check_queue("sqs_queue_url", self.queue_url)
-        for name in ("results_queue_url", "feedback_queue_url"):
-            if url := getattr(self, name):
-                self._check_queue(name, url)
-        if self.role_arn and not _ROLE_ARN.fullmatch(self.role_arn):
-            raise ConfigError(f"aws_role_arn: {self.role_arn!r} is not the ARN of a role")
-        if self.external_id and not _EXTERNAL_ID.fullmatch(self.external_id):
-            raise ConfigError("aws_external_id: 2 to 255 letters, digits or any of + = , . @ : / -")
-        for name in ("endpoint_url", "ledger_endpoint_url"):
-            if url := getattr(self, name):
-                _check_url(name, url)
-        if self.ledger_table and not _TABLE_NAME.fullmatch(self.ledger_table):
-            raise ConfigError(f"ledger_table: {self.ledger_table!r} is not the name of a table")
-
-    def _check_queue(self, name: str, url: str) -> None:
-        host = _check_url(name, url)
-        if url.endswith(".fifo"):
-            raise ConfigError(f"{name}: a standard queue is needed, not a FIFO queue")
-        match = _SQS_HOST.fullmatch(host)
-        if match and match[1] != self.region:
-            raise ConfigError(f"{name} is in {match[1]}, aws_region says {self.region}")
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no text may show."""
-        return self.access_key, self.secret_key, self.key.secret
-
-
-def _check_url(name: str, url: str) -> str:
-    """The host of ``url``; ConfigError if what is sent there could be read on the way."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        host = ""
-    if not host:
-        raise ConfigError(f"{name} is not a URL")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{name}: a user and a password do not belong into it")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise ConfigError(f"{name}: only https:// is safe ({host})")
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class AwsClients:
@@ -275,7 +185,7 @@ class AwsClients:
     def _beside(self) -> str:
         """Where SES and STS are: what is set is an endpoint of SQS, unless it is a test's AWS."""
         url = self.account.endpoint_url
-        return url if url and _is_loopback(urlsplit(url).hostname or "") else ""
+        return url if url and is_loopback(urlsplit(url).hostname or "") else ""
 
     def _config(self) -> Config:
         return Config(

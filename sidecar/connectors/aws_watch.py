@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws_client import (
     FEEDBACK_QUEUE,
     JOBS_QUEUE,
     RESULTS_QUEUE,
     SES,
-    AwsAccount,
     AwsClients,
 )
 from sidecar.errors import Rejected

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sidecar.connectors.accounts import CloudflareAccount
 from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
 from sidecar.connectors.cloudflare_client import (
     JOBS_QUEUE,
     RESULTS_QUEUE,
     WORKER,
-    CloudflareAccount,
     CloudflareClient,
 )
 from sidecar.connectors.cloudflare_submit import MAX_MESSAGE, Submit

@@ -1,15 +1,12 @@
-"""A Cloudflare account as the sidecar uses it, and the client that asks its API and our Worker."""
+"""The client that asks Cloudflare's API and our Worker."""
 
-import ipaddress
 import json
 import logging
 import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from tenacity import (
@@ -19,10 +16,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from sidecar.connectors.accounts import CloudflareAccount
 from sidecar.connectors.cloudflare_errors import Trouble, explain_answer, explain_exception
 from sidecar.connectors.cloudflare_limit import limit_of
-from sidecar.errors import ConfigError, ConnectorError, Throttled, Unavailable
-from sidecar.message import SigningKey, sign
+from sidecar.errors import ConnectorError, Throttled, Unavailable
+from sidecar.message import sign
 
 API = "https://api.cloudflare.com/client/v4"
 JOBS_QUEUE, RESULTS_QUEUE, WORKER = "jobs queue", "results queue", "worker"
@@ -30,74 +28,9 @@ CONNECT_TIMEOUT = 5.0
 QUICK_TRIES = 3
 """How often an idempotent call is tried, within a second or two."""
 
-_ID = re.compile(r"[0-9a-f]{32}")
-
 # At INFO httpx logs every request with its URL, in which the account's id is.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CloudflareAccount:
-    """Where a Cloudflare connector works, and as whom. Raises ConfigError for what cannot be meant.
-
-    results_queue_id, worker_url: '' if there is none. api_url: '' for Cloudflare's own, else of a
-    test. key, site_uid: what jobs are signed with, and for which site.
-    """
-
-    account_id: str
-    api_token: str = field(repr=False)
-    queue_id: str
-    site_uid: str
-    key: SigningKey = field(repr=False)
-    results_queue_id: str = ""
-    worker_url: str = ""
-    api_url: str = ""
-
-    def __post_init__(self) -> None:
-        if not _ID.fullmatch(self.account_id):
-            raise ConfigError("cloudflare_account_id: an account's id has 32 hex digits")
-        if not _ID.fullmatch(self.queue_id):
-            raise ConfigError("cloudflare_queue_id: a queue's id has 32 hex digits, not its name")
-        if self.results_queue_id and not _ID.fullmatch(self.results_queue_id):
-            raise ConfigError("the results queue: a queue's id has 32 hex digits, not its name")
-        if self.results_queue_id == self.queue_id:
-            raise ConfigError("the results queue must be another than the jobs queue")
-        if not re.fullmatch(r"[!-~]{8,}", self.api_token):
-            raise ConfigError("cloudflare_api_token: an API token is needed")
-        for name in ("worker_url", "api_url"):
-            if url := getattr(self, name):
-                _check_url(name, url)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no text may show."""
-        return self.api_token, self.key.secret
-
-
-def _check_url(name: str, url: str) -> None:
-    """ConfigError if what is sent to ``url`` could be read on the way."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        host = ""
-    if not host or re.search(r"[^!-~]", url):
-        raise ConfigError(f"{name} is not a URL")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{name}: a user and a password do not belong into it")
-    if parts.query or parts.fragment:
-        raise ConfigError(f"{name}: no query belongs into it")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise ConfigError(f"{name}: only https:// is safe ({host})")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class CloudflareClient:

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from dkim.canonicalization import Relaxed
 
 from sidecar.errors import SigningKeyError
 
@@ -101,6 +100,8 @@ class Signer:
 
 def signature(message: bytes, domain: str, selector: str, key: RSAPrivateKey, now: int) -> bytes:
     """The header DKIM-Signature for ``message``, whose lines end in CRLF. now: Unix seconds."""
+    from dkim.canonicalization import Relaxed  # noqa: PLC0415 - it loads a DNS resolver
+
     head, _, body = message.partition(b"\r\n\r\n")
     # Of a header that comes twice, a verifier takes the last first (RFC 6376 §5.4.2).
     fields = [

@@ -20,8 +20,8 @@ import boto3.session
 from moto.server import ThreadedMotoServer
 from moto.sqs.models import sqs_backends
 
+from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws import AwsConnector
-from sidecar.connectors.aws_client import AwsAccount
 from sidecar.connectors.base import Submission
 from sidecar.mail import MailBatch
 from sidecar.message import JOB, SigningKey, is_signed, parse_envelope

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from sidecar.connectors.accounts import CloudflareAccount
 from sidecar.connectors.cloudflare import CloudflareConnector
-from sidecar.connectors.cloudflare_client import CloudflareAccount
 from sidecar.demo.local_server import LocalServer, QuietHandler
 from sidecar.message import JOB, SigningKey, is_signed, parse_envelope
 

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.connectors.aws_client import AwsAccount
+from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws_errors import TEXT_LENGTH, explain, verdict
 from sidecar.connectors.base import Verdict
 from sidecar.errors import ConfigError

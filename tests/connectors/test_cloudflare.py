@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sidecar.connectors.accounts import CloudflareAccount
 from sidecar.connectors.base import Revocation, Submission, Verdict
 from sidecar.connectors.cloudflare import SMALLEST_MAIL
-from sidecar.connectors.cloudflare_client import CloudflareAccount
 from sidecar.connectors.cloudflare_limit import BURST, REFILL, Limit
 from sidecar.connectors.cloudflare_submit import CALL_BYTES, MAX_MESSAGE, METADATA
 from sidecar.errors import (

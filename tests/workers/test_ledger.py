@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cloud_workers.aws import lambda_handler
 from cloud_workers.aws.lambda_handler import claimable
-from sidecar.connectors.aws_client import AwsAccount, AwsClients
+from sidecar.connectors.accounts import AwsAccount
+from sidecar.connectors.aws_client import AwsClients
 from sidecar.connectors.aws_ledger import Ledger
 from sidecar.connectors.base import Revocation
 from sidecar.mail import Mail, MailBatch
