@@ -41,7 +41,7 @@ def test_every_mail_arrives_once_and_nothing_is_left_behind(tmp_path: Path, way:
 def test_the_small_demo_goes_by_cloudflare(tmp_path: Path) -> None:
     """Every queue message comes twice there; one refused as a whole would wait for ten minutes."""
     with demo("--provider", "cloudflare", "--small", folder=tmp_path) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=240)
     assert output.splitlines()[-1] == (
         "demo: ok claimed=462 sent=455 permanently_failed=7 unknown=0 lost=0 twice=0"
     ), output

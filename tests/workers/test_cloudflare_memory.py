@@ -16,7 +16,7 @@ from tests.support.wait import wait_for
 from tests.workers.cloudflare import push
 from tests.workers.rig import KEY, SITE, CallbackPage, checked, make_batch
 
-MEMORY = 10
+MEMORY = 16
 SLACK = MEMORY / 30
 
 
@@ -61,13 +61,16 @@ def test_what_nobody_touches_is_forgotten_and_a_touch_renews(
     assert report(rig, page, batch) == ("sent", ["sent", "sent"])
     keys = sorted((mail.mail_key, "s") for mail in batch.mails)
     assert stored(rig) == [keys]
-    time.sleep(0.6 * MEMORY)
-    assert report(rig, page, batch) == ("sent", ["sent", "sent"])  # reported again, not sent
+    first_alarm = time.monotonic() + MEMORY + SLACK
+    time.sleep(MEMORY / 2)
     touched = time.monotonic()
-    time.sleep(0.6 * MEMORY)
-    assert stored(rig) == [keys]  # the first alarm has come and gone
-    wait_for(lambda: not stored(rig), MEMORY, "it is forgotten")
-    assert time.monotonic() - touched >= MEMORY - 1
+    assert report(rig, page, batch) == ("sent", ["sent", "sent"])  # reported again, not sent
+    time.sleep(max(0.0, first_alarm + 1 - time.monotonic()))
+    still = stored(rig)
+    if time.monotonic() < touched + MEMORY:  # unless this host is very busy
+        assert still == [keys]
+    wait_for(lambda: not stored(rig), 2 * MEMORY, "it is forgotten")
+    assert time.monotonic() >= touched + MEMORY
     assert len(rig.mails()) == 2
     # What the ledger has forgotten is too old to be sent.
     assert report(rig, page, batch) == ("expired", ["failed", "failed"])
