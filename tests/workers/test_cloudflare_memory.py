@@ -16,7 +16,7 @@ from tests.support.wait import wait_for
 from tests.workers.cloudflare import push
 from tests.workers.rig import KEY, SITE, CallbackPage, checked, make_batch
 
-MEMORY = 16
+MEMORY = 20
 SLACK = MEMORY / 30
 
 
