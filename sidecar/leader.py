@@ -255,6 +255,16 @@ class Leader:
             poller.close_all()
         return True
 
+    def rests(self, next_at: float | None) -> bool:
+        """Whether there will be nothing to do before something changes. Raises DatabaseError."""
+        sources = all(poller.resting for poller in self._pollers.values())
+        return next_at is None and sources and not self.dispatcher.busy()
+
+    @property
+    def listens(self) -> bool:
+        """Whether providers have to be asked for results. Raises DatabaseError."""
+        return bool(self._routes.reporting(self._context.companies()))
+
     def look_at_holds(self) -> None:
         """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError."""
         context, site = self._context, read_site(self._context.database)

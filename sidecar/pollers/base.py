@@ -24,13 +24,15 @@ class Poller(Source, Protocol):
     task: the scheduled task of Moodle that sends this source's mail where we do not, and whose
     cron lock guards every claim; '' if Moodle has none. stopping, hurried: set from another
     thread: claim nothing more, or nothing more in this cycle. settled: whether the whole source
-    was looked at and nothing of it is left to claim now.
+    was looked at and nothing of it is left to claim now; resting: and nothing waits that may
+    ripen.
     """
 
     task: str
     stopping: bool
     hurried: bool
     settled: bool
+    resting: bool
 
     def poll(
         self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
@@ -96,6 +98,10 @@ class Peeking(Protocol):
 
     @property
     def walked(self) -> bool: ...
+
+    @property
+    def resting(self) -> bool:
+        """Whether all was looked at, and nothing waits or may appear below what was seen."""
 
     def look(
         self,

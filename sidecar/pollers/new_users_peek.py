@@ -72,6 +72,11 @@ class NewUsersPeek:
             self.looked = started
         self._not_before = started + (self._clock() - started) / LOOK_SHARE
 
+    @property
+    def resting(self) -> bool:
+        """``Peeking.resting``."""
+        return self.walked and not self.waiting
+
     def look_again(self) -> None:
         """``Peeking.look_again``."""
         self._refused.clear()

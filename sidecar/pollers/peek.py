@@ -28,6 +28,9 @@ LOOK_SECONDS = 1.0
 WALK_SHARE = 0.01
 """Part of the time that the walk may take once it has been all the way down."""
 
+MAX_REST = 30.0
+"""Seconds of rest that a walk may make up for, when looks are rare."""
+
 VERIFY_EVERY = 5.0
 """Seconds after which rows that were left to Moodle are looked at again."""
 
@@ -95,6 +98,12 @@ class Peek:
         """Whether the walk has been all the way down since it was started."""
         return self._walked_once
 
+    @property
+    def resting(self) -> bool:
+        """``base.Peeking``."""
+        late = self._mark is not None and self._mark.gaps
+        return self._walked_once and not self.waiting and not late and not self._passed
+
     def refuse(self, ids: Iterable[int]) -> None:
         """These rows stay with Moodle; do not bring them up again for a while."""
         refused = list(ids)
@@ -147,8 +156,9 @@ class Peek:
                 self._refused = {i: at for i, at in self._refused.items() if now - at < 600}
             ended = self._clock()
             if self._walked_once:
-                self._walk_not_before = ended + (ended - began) / WALK_SHARE
-            if self._walked_once or ended - now > LOOK_SECONDS:
+                rested = max(self._walk_not_before, ended - MAX_REST)
+                self._walk_not_before = rested + (ended - began) / WALK_SHARE
+            if ended - now > LOOK_SECONDS or self._walk_at == mark.top:
                 return
 
     def _refill(self, conn: Connection, add: Add, now: float) -> None:

@@ -60,6 +60,7 @@ class QueuePoller(ABC):
         self.stopping = False
         self.hurried = False
         self.settled = False
+        self.resting = False
         self._database = database
         self._claim = claim
         self._settings = settings
@@ -129,6 +130,7 @@ class QueuePoller(ABC):
         self._close_done(jobs, now, companies if seen_all else None)
         self._show_left(plan, now)
         self.settled = self.peek.walked and not plan.claims
+        self.resting = self.peek.resting
         return plan.next_at
 
     def _plan(
