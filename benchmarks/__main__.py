@@ -2,14 +2,28 @@
 
 import argparse
 
-from benchmarks import handler, offload, passwords, smtp, worker
+from benchmarks import (
+    backlog,
+    growth,
+    handler,
+    idle,
+    latency,
+    offload,
+    passwords,
+    settle,
+    smtp,
+    worker,
+)
 
 
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     commands = parser.add_subparsers(required=True, metavar="NAME")
-    for benchmark in (smtp, offload, handler, worker, passwords):
+    for benchmark in (
+        *(smtp, offload, settle, latency, idle, backlog, growth),
+        *(handler, worker, passwords),
+    ):
         benchmark.add_command(commands)
     options = parser.parse_args()
     options.run(options)

@@ -9,23 +9,20 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import sys
-import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import text
 
-from benchmarks.site import SCHEMA, commit_seconds, durable_server
+from benchmarks.aws_site import accepted, aws_site
+from benchmarks.site import bench_site, commit_seconds, durable_server
 from sidecar.demo.site import Site
 from sidecar.packing import LEVEL
 from tests.support.mariadb import MariaDBServer
-from tests.support.processes import Sidecar, run_sidecar
+from tests.support.processes import Sidecar
 
 BODY_BYTES = 5_000
 CHUNK, BATCH = 250, 100
@@ -86,27 +83,10 @@ def body(number: int) -> str:
     return f"<p>Dear user {number},</p><p>{text_}</p>"[:BODY_BYTES]
 
 
-@contextmanager
-def site(server: MariaDBServer, rows: int) -> Iterator[tuple[str, Engine]]:
-    """A database with so many mails in IOMAD's queue; its URL."""
-    name = "offload"
-    server.create_database(name, SCHEMA)
-    url = server.url(name)
-    made = Site(url)
-    made.install()
-    made.add_company(1, "Acme Training Ltd")
-    people = made.add_users(1, rows)
-    made.queue("user_create", 1, people, due=0, body=lambda person: body(person.id))
-    made.engine.dispose()
-    engine = create_engine(url)
-    yield url, engine
-    engine.dispose()
-    server.drop_database(name)
-
-
 def run_floor(server: MariaDBServer, rows: int) -> float:
     """Seconds of the floor."""
-    with site(server, rows) as (_, engine), engine.connect() as conn:
+    with bench_site(server) as made, made.engine.connect() as conn:
+        fill(made.site, rows)
         conn.execute(
             text(
                 "CREATE TABLE floor_recipients (id BIGINT AUTO_INCREMENT PRIMARY KEY, batch_id"
@@ -174,29 +154,21 @@ def pack(mails: list[dict[str, object]]) -> str:
 def run_sidecar_path(server: MariaDBServer, rows: int) -> tuple[float, int]:
     """Seconds from the first look to the last accepted batch, and the peak memory in bytes, the
     rendering process with it."""
-    with (
-        site(server, rows) as (url, engine),
-        endpoint() as port,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        config = configured(Path(folder), url, port)
-        mine = "SELECT COALESCE(SUM(email_count), 0) FROM mdl_manireports_cloud_import_batches"
-        with Sidecar(config) as daemon, engine.connect() as conn:
+    with aws_site(server) as made:
+        fill(made.site, rows)
+        with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
-            started = time.perf_counter()
-            while True:
-                queued = conn.execute(text(f"{mine} WHERE status = 'queued'")).scalar_one()
-                conn.commit()
-                if queued >= rows:
-                    break
-                if time.perf_counter() - started > 600:
-                    sys.exit(f"{queued} of {rows} mails were accepted:\n{daemon.output()[-2000:]}")
-                time.sleep(0.02)
-            spent = time.perf_counter() - started
+            spent = made.wait(lambda: accepted(made), rows)
             ours = psutil.Process(daemon.pid)
             peak = sum(peak_bytes(p.pid) for p in (ours, *ours.children(recursive=True)))
             daemon.stop()
-        return spent, peak
+    return spent, peak
+
+
+def fill(site: Site, rows: int) -> None:
+    """Queue so many mails for company 1."""
+    people = site.add_users(1, rows)
+    site.queue("user_create", 1, people, due=0, body=lambda person: body(person.id))
 
 
 def peak_bytes(pid: int) -> int:
@@ -204,44 +176,3 @@ def peak_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) * 1024
-
-
-def configured(folder: Path, url: str, port: int) -> Path:
-    """The sidecar set up for the endpoint at ``port``; its configuration file."""
-    dataroot = folder / "moodledata"
-    dataroot.mkdir()
-    config = folder / "sidecar.toml"
-    config.write_text(
-        f'database_url = "{url}"\nwwwroot = "https://learn.example.test"\n'
-        f'dataroot = "{dataroot}"\nstate_dir = "{folder}/state"\n'
-        f'aws_endpoint_url = "http://127.0.0.1:{port}"\n'
-        "metrics_port = 0\nmin_age = 0\n"
-    )
-    config.chmod(0o600)
-    queue_url = f"http://127.0.0.1:{port}/1/jobs"
-    for arguments in (
-        ["schema", "--create"],
-        [
-            *["company", "set", "1", "--provider", "aws", "--aws-region", "eu-west-1"],
-            *["--aws-access-key", "AKIABENCHMARK", "--aws-secret-key", "--new-callback-key"],
-            *["--sqs-queue-url", queue_url, "--manager-copies", "none", "--enable"],
-        ],
-    ):
-        done = run_sidecar(config, *arguments, input="secret\n")
-        if done.returncode:
-            sys.exit(f"{' '.join(arguments)}: {done.stderr}")
-    return config
-
-
-@contextmanager
-def endpoint() -> Iterator[int]:
-    """The minimal SQS in a process of its own; its port."""
-    command = [sys.executable, "-m", "benchmarks.sqs_endpoint"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield json.loads(process.stdout.readline())["port"]
-        finally:
-            process.terminate()
-        if not json.loads(process.stdout.readline())["messages"]:
-            sys.exit("no message arrived")

@@ -1,14 +1,16 @@
 """The sidecar's whole path on a private MariaDB: queue → claim → batches → SMTP → settled."""
 
-import subprocess
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from sidecar.demo.site import Site
 from tests.support.mariadb import MariaDBServer
@@ -42,46 +44,96 @@ def commit_seconds(server: MariaDBServer, commits: int = 200) -> float:
     return spent / commits
 
 
+@dataclass(frozen=True)
+class BenchSite:
+    """A throw-away site with the sidecar's tables, and the sidecar's configuration for it."""
+
+    site: Site
+    config: Path
+    engine: Engine
+
+    def run(self, *arguments: str, input: str = "") -> str:  # noqa: A002 - as subprocess calls it
+        """Run a command of the sidecar to its end; its standard output."""
+        done = run_sidecar(self.config, *arguments, timeout=3600, input=input)
+        if done.returncode:
+            sys.exit(f"{' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def one(self, statement: str, **values: object) -> Any:
+        """The single value of a query."""
+        with self.engine.connect() as conn:
+            return conn.execute(text(statement), values).scalar()
+
+    def sql(self, statement: str, **values: object) -> None:
+        """Change something."""
+        with self.engine.begin() as conn:
+            conn.execute(text(statement), values)
+
+    def in_state(self, state: str) -> int:
+        """How many recipients are in a state."""
+        query = "SELECT COUNT(*) FROM mdl_manireports_cloud_recipients WHERE status = :state"
+        return int(self.one(query, state=state) or 0)
+
+    def wait(self, count: Callable[[], int], wanted: int, seconds: float = 900) -> float:
+        """Seconds until ``count`` gives ``wanted``."""
+        started = time.perf_counter()
+        while (found := count()) < wanted:
+            if time.perf_counter() - started > seconds:
+                sys.exit(f"{found} of {wanted} after {seconds:g} s")
+            time.sleep(0.02)
+        return time.perf_counter() - started
+
+
+@contextmanager
+def bench_site(
+    server: MariaDBServer, *, companies: int = 1, smtphosts: str = "", **settings: object
+) -> Iterator[BenchSite]:
+    """A site with companies 1 to ``companies``, none of them enabled.
+
+    smtphosts: Moodle's setting. settings: lines of the sidecar's configuration.
+    """
+    name = "benchmark"
+    server.create_database(name, SCHEMA)
+    url = server.url(name)
+    site = Site(url)
+    site.install(smtphosts=smtphosts)
+    for company in range(1, companies + 1):
+        site.add_company(company, f"Company {company}")
+    engine = create_engine(url)
+    with tempfile.TemporaryDirectory() as folder:
+        dataroot = Path(folder, "moodledata")
+        dataroot.mkdir()
+        values = {
+            "database_url": url,
+            "wwwroot": "https://learn.example.test",
+            "dataroot": str(dataroot),
+            "state_dir": f"{folder}/state",
+            "metrics_port": 0,
+            "min_age": 0,
+            **settings,
+        }
+        config = Path(folder, "sidecar.toml")
+        config.write_text("".join(f"{key} = {json.dumps(v)}\n" for key, v in values.items()))
+        config.chmod(0o600)
+        made = BenchSite(site, config, engine)
+        made.run("schema", "--create")
+        yield made
+    engine.dispose()
+    site.engine.dispose()
+    server.drop_database(name)
+
+
 def sidecar_path(server: MariaDBServer, rows: int, sink_port: int) -> float:
     """Seconds in which the real daemon drains a queue of ``rows`` mails to a local sink.
 
     From its start to its exit, settled: claiming, rendering, sending, committing every outcome.
     """
-    name = "benchmark"
-    server.create_database(name, SCHEMA)
-    site = Site(server.url(name))
-    site.install(smtphosts=f"127.0.0.1:{sink_port}")
-    site.add_company(1, "Acme Training Ltd")
-    site.queue("user_create", 1, site.add_users(1, rows), due=0)
-    with tempfile.TemporaryDirectory() as folder:
-        dataroot = Path(folder, "moodledata")
-        dataroot.mkdir()
-        config = Path(folder, "sidecar.toml")
-        config.write_text(
-            f'database_url = "{server.url(name)}"\n'
-            'wwwroot = "https://learn.example.test"\n'
-            f'dataroot = "{dataroot}"\nstate_dir = "{folder}/state"\n'
-            "metrics_port = 0\nmin_age = 0\n"
-        )
-        config.chmod(0o600)
-        _run(config, "schema", "--create")
-        _run(config, "company", "set", "1", "--provider", "smtp", "--enable")
+    with bench_site(server, smtphosts=f"127.0.0.1:{sink_port}") as made:
+        made.site.queue("user_create", 1, made.site.add_users(1, rows), due=0)
+        made.run("company", "set", "1", "--provider", "smtp", "--enable")
         started = time.perf_counter()
-        _run(config, "run", "--until-idle")
+        made.run("run", "--until-idle")
         spent = time.perf_counter() - started
-    engine = create_engine(server.url(name))
-    with engine.connect() as conn:
-        sent = conn.execute(
-            text("SELECT COUNT(*) FROM mdl_manireports_cloud_recipients WHERE status = 'sent'")
-        ).scalar()
-    engine.dispose()
-    if sent != rows:
-        sys.exit(f"{sent} of {rows} mails were sent")
-    server.drop_database(name)
+        if (sent := made.in_state("sent")) != rows:
+            sys.exit(f"{sent} of {rows} mails were sent")
     return spent
-
-
-def _run(config: Path, *arguments: str) -> None:
-    done: subprocess.CompletedProcess[str] = run_sidecar(config, *arguments, timeout=3600)
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)}: {done.stderr}")

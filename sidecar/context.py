@@ -24,6 +24,7 @@ from sidecar.pollers.iomad_mail import IomadMail
 from sidecar.pollers.new_users import NewUsers
 from sidecar.pollers.requests import Actions
 from sidecar.pollers.test_mails import TestMails, capture_test_mail
+from sidecar.pulse import Pulse
 from sidecar.recall import Recall
 from sidecar.routes import Routes
 from sidecar.settings import Settings
@@ -114,6 +115,10 @@ class Context:
             now = self.database.now(conn)
             off = disabled_tasks(conn, self.tables, self.settings, self.tasks)
         return Observation(config, blocked_by(config, self.settings, now), off)
+
+    def pulse(self) -> Pulse:
+        """Whether anything may have to be done on this site; raises DatabaseError."""
+        return Pulse(self.database, self.tables, has_queue=self.has_iomad)
 
     def companies(self) -> Companies:
         """Company settings with defaults filled in."""

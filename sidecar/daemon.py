@@ -27,6 +27,7 @@ from sidecar.leader import Blocked, Leader, Teller
 from sidecar.metrics.exporter import Door, Exporter
 from sidecar.metrics.facts import FACTS, NOW, FactsCollector
 from sidecar.recorder import Recorder
+from sidecar.rest import Rest
 from sidecar.settings import Settings
 from sidecar.store import results
 from sidecar.store.site import SiteRow
@@ -102,6 +103,7 @@ class Daemon:
         self._reload = threading.Event()
         self._idle = threading.Event()
         self._leader: Leader | None = None
+        self._rest: Rest | None = None
         self._led_by = ""
         self._failure: SidecarError | None = None
         self._teller = Teller()
@@ -228,7 +230,8 @@ class Daemon:
         metrics, done = self._context.metrics, False
         trouble: tuple[Part, str] | None = None
         try:
-            self._lead_and_work()
+            if not self._resting():
+                self._lead_and_work()
             done = True
         except Blocked as blocked:
             done, trouble = True, (Part.SWITCHES, str(blocked))
@@ -257,10 +260,18 @@ class Daemon:
             if self._until_idle and waited > self._context.settings.lease_seconds + 5:
                 raise StoreError(f"another sidecar ({site.instance}) leads this site")
             return
+        rest = self._rest = self._rest or Rest(self._context.pulse())
+        rest.begin()
         next_at = leader.work(site, claim=self._claim)
+        rest.over(idle=leader.rests(next_at))
         if self._until_idle and leader.is_idle(next_at, claim=self._claim):
             self._idle.set()
         self._plan_next(next_at)
+
+    def _resting(self) -> bool:
+        """Whether a daemon that leads has nothing to do. Raises DatabaseError."""
+        leads = self._leader is not None and self._context.lease.held()
+        return leads and not self._until_idle and self._rest is not None and self._rest.lasts()
 
     def _lead(self, site: SiteRow) -> Leader | None:
         """Lead this site, if nobody else does."""
@@ -318,6 +329,8 @@ class Daemon:
         if leader is None or not self._context.lease.held():
             return
         try:
+            if self._resting() and not leader.listens:
+                return
             while leader.take_results() and not self._ending:
                 pass
         except (DatabaseError, StoreError) as error:
@@ -343,6 +356,8 @@ class Daemon:
         dirty = self._recorder.take_dirty()
         seconds = self._context.metrics.settle_seconds.labels("refresh")
         try:
+            if not dirty and self._resting():
+                return
             leader.answer_urgent()
             with seconds.time():
                 settle.refresh(self._context.database, self._context.lease, dirty)
@@ -355,7 +370,8 @@ class Daemon:
         if leader is None or not self._context.lease.held():
             return
         try:
-            leader.answer_questions()
+            if not self._resting():
+                leader.answer_questions()
         except SidecarError as error:
             log.warning("questions wait: %s", error)
 

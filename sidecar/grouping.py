@@ -67,6 +67,11 @@ class Rules:
     batch_size: int
 
 
+def is_too_old(mail: Waiting, now: int, max_age: float) -> bool:
+    """Whether a mail has waited longer than ``max_age``. now: Unix seconds by the database."""
+    return now - max(mail.due, mail.modified) > max_age
+
+
 @dataclass(slots=True)
 class Plan:
     """What to claim now. left: rows that stay with Moodle, by (reason, company).
@@ -105,7 +110,7 @@ def plan_claims(
     for mail in waiting:
         if mail.due >= now:
             plan.wait_until(monotonic + (mail.due - now) + 1)
-        elif now - max(mail.due, mail.modified) > rules.max_age and not may_take_old(mail):
+        elif is_too_old(mail, now, rules.max_age) and not may_take_old(mail):
             plan.left["too_old", mail.group.company_id] += 1
         else:
             due[mail.group].append(mail)

@@ -79,6 +79,7 @@ class Leader:
     ) -> None:
         """Take over what a process before us left in flight. Raises DatabaseError, ConfigError.
 
+        ``listens`` says whether providers have to be asked for results, as of the last cycle.
         started_at: when this process first could lead, Unix seconds of the database's clock; a
         drain that was asked for since then goes on.
         """
@@ -88,6 +89,7 @@ class Leader:
         self._doubts: dict[str, list[str]] = {}
         self._doubts_checked: float | None = None
         self._shown: dict[str, object] = {}
+        self.listens = True
         self._backlog: dict[str, list[int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._started_at = started_at
@@ -158,6 +160,7 @@ class Leader:
         for reason in observation.off.values():
             self._teller.tell("some mail stays with Moodle: %s", reason)
         companies = context.companies()
+        self.listens = bool(self._routes.reporting(companies))
         self.look_at_holds()
         self._check_lock()
         held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
@@ -254,6 +257,11 @@ class Leader:
         for poller in self._pollers.values():
             poller.close_all()
         return True
+
+    def rests(self, next_at: float | None) -> bool:
+        """Whether there will be nothing to do before something changes. Raises DatabaseError."""
+        sources = all(poller.resting for poller in self._pollers.values())
+        return next_at is None and sources and not self.dispatcher.busy()
 
     def look_at_holds(self) -> None:
         """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError."""

@@ -150,7 +150,7 @@ def _new_users(
 ) -> list[GroupPreview]:
     """Core's new users, by company."""
     peek = NewUsersPeek(context.tables)
-    peek.look(conn, lambda _: True)
+    peek.look(conn, lambda _: True, lambda _: False)
     by_company: dict[int, list[int]] = defaultdict(list)
     for waiting in peek.waiting.values():
         by_company[waiting.group.company_id].append(waiting.id)

@@ -1,5 +1,6 @@
 """What every poller can do: the leader knows no other way to a source of mail."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,13 +24,15 @@ class Poller(Source, Protocol):
     task: the scheduled task of Moodle that sends this source's mail where we do not, and whose
     cron lock guards every claim; '' if Moodle has none. stopping, hurried: set from another
     thread: claim nothing more, or nothing more in this cycle. settled: whether the whole source
-    was looked at and nothing of it is left to claim now.
+    was looked at and nothing of it is left to claim now; resting: and nothing waits that may
+    ripen.
     """
 
     task: str
     stopping: bool
     hurried: bool
     settled: bool
+    resting: bool
 
     def poll(
         self, config: MoodleConfig, companies: Companies, gate: Gate, claimed: Callable[[], None]
@@ -85,17 +88,29 @@ class Peeking(Protocol):
     """What waits in a source, by id.
 
     walked: whether the whole source was looked at since ``look_again``. looked: when the last
-    look began that saw all that was new, monotonic seconds.
+    look began that saw all that was new, monotonic seconds. old: company → mails that are too old,
+    as last counted; they are not in ``waiting``.
     """
 
     waiting: dict[int, Waiting]
+    old: Counter[int]
     looked: float
 
     @property
     def walked(self) -> bool: ...
 
-    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
-        """Read what is new. wanted: whether a company's mail is claimed at all."""
+    @property
+    def resting(self) -> bool:
+        """Whether all was looked at, and nothing waits or may appear below what was seen."""
+
+    def look(
+        self,
+        conn: Connection,
+        wanted: Callable[[int], bool],
+        too_old: Callable[[Waiting], bool],
+    ) -> None:
+        """Read what is new. wanted: whether a company's mail is claimed at all; too_old: whether
+        a mail has waited too long for that."""
 
     def look_again(self) -> None:
         """A company was enabled, or old mail was released: look at everything anew."""

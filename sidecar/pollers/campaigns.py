@@ -76,6 +76,7 @@ class Campaigns:
         self.stopping = False
         self.hurried = False
         self.settled = False
+        self.resting = False
 
     def poll(
         self,
@@ -114,6 +115,7 @@ class Campaigns:
         self._end(found, open_jobs, operations, now)
         self._show_left({campaign.id: campaign for campaign, _ in found}, left)
         self.settled = not moments or min(moments) > time.monotonic()
+        self.resting = not found
         return min(moments, default=None)
 
     def _why_not(

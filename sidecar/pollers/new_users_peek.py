@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from sqlalchemy import Connection
@@ -28,6 +29,7 @@ class NewUsersPeek:
 
     def __init__(self, tables: MoodleTables, clock: Callable[[], float] = time.monotonic) -> None:
         self.waiting: dict[int, Waiting] = {}
+        self.old: Counter[int] = Counter()
         self.walked = False
         self.looked = -math.inf
         self._tables = tables
@@ -36,7 +38,12 @@ class NewUsersPeek:
         self._refused: set[int] = set()
         self._not_before = 0.0
 
-    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
+    def look(
+        self,
+        conn: Connection,
+        wanted: Callable[[int], bool],
+        too_old: Callable[[Waiting], bool],
+    ) -> None:
         """``Peeking.look``."""
         started = self._clock()
         if started < self._not_before:
@@ -57,10 +64,18 @@ class NewUsersPeek:
             for each in found
             if each.id not in self._refused and wanted(company := company_of.get(each.user_id, 0))
         }
+        old = [mail for mail in self.waiting.values() if too_old(mail)]
+        self.old = Counter(mail.group.company_id for mail in old)
+        self.forget(mail.id for mail in old)
         self.walked = True
         if len(found) < MAX_WAITING:
             self.looked = started
         self._not_before = started + (self._clock() - started) / LOOK_SHARE
+
+    @property
+    def resting(self) -> bool:
+        """``Peeking.resting``."""
+        return self.walked and not self.waiting
 
     def look_again(self) -> None:
         """``Peeking.look_again``."""

@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -17,11 +19,25 @@ PAGE = 5_000
 MAX_WAITING = 100_000
 """Rows that are remembered; while so many wait, no more are read."""
 
+MAX_OF_GROUP = 20_000
+"""Rows of one group that are remembered: a company with a million must not hide the others."""
+
+LOOK_SECONDS = 1.0
+"""What one look spends on the first walk, or on what was passed over."""
+
 WALK_SHARE = 0.01
 """Part of the time that the walk may take once it has been all the way down."""
 
+MAX_REST = 30.0
+"""Seconds of rest that a walk may make up for, when looks are rare."""
+
 VERIFY_EVERY = 5.0
 """Seconds after which rows that were left to Moodle are looked at again."""
+
+
+Wanted = Callable[[int], bool]
+TooOld = Callable[[Waiting], bool]
+Add = Callable[[Iterable[mail_queue.QueueEntry]], None]
 
 
 class Peek:
@@ -34,10 +50,14 @@ class Peek:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waiting: dict[int, Waiting] = {}
+        self.old: Counter[int] = Counter()
         self.looked = -math.inf
         self._tables = tables
         self._job_types = job_types
         self._clock = clock
+        self._sizes: Counter[Group] = Counter()
+        self._passed: dict[Group, int] = {}
+        self._old_on_the_way: Counter[int] = Counter()
         self._mark: Watermark | None = None
         self._walk_at = 0
         self._walked_once = False
@@ -45,18 +65,21 @@ class Peek:
         self._verified = 0.0
         self._refused: dict[int, float] = {}
 
-    def look(self, conn: Connection, wanted: Callable[[int], bool]) -> None:
-        """Read what is new. wanted: whether a company's mail is claimed at all."""
+    def look(self, conn: Connection, wanted: Wanted, too_old: TooOld) -> None:
+        """``base.Peeking``."""
         if self._mark is None:
             self._mark = Watermark(mail_queue.max_id(conn, self._tables))
             self._walk_at = self._mark.top
         now = self._clock()
-        self._above(conn, self._mark, wanted, now)
-        self._late(conn, self._mark, wanted, now)
-        self._walk(conn, wanted, now)
+        add = partial(self._add, wanted=wanted, too_old=too_old, now=now)
+        self._above(conn, self._mark, add, now)
+        self._late(conn, self._mark, add, now)
+        self._walk(conn, self._mark, add, now)
+        self._refill(conn, add, now)
         if len(self.waiting) < MAX_WAITING:
             self.looked = now
         if now - self._verified >= VERIFY_EVERY:
+            self.forget([row_id for row_id, mail in self.waiting.items() if too_old(mail)])
             self.verify(conn, list(self.waiting))
             self._verified = now
 
@@ -65,6 +88,9 @@ class Peek:
         if self._mark is not None:
             self._walk_at = self._mark.top
         self._walked_once = False
+        self._walk_not_before = 0.0
+        self._old_on_the_way.clear()
+        self._passed.clear()
         self._refused.clear()
 
     @property
@@ -72,17 +98,23 @@ class Peek:
         """Whether the walk has been all the way down since it was started."""
         return self._walked_once
 
+    @property
+    def resting(self) -> bool:
+        """``base.Peeking``."""
+        late = self._mark is not None and self._mark.gaps
+        return self._walked_once and not self.waiting and not late and not self._passed
+
     def refuse(self, ids: Iterable[int]) -> None:
         """These rows stay with Moodle; do not bring them up again for a while."""
-        now = self._clock()
-        for row_id in ids:
-            self.waiting.pop(row_id, None)
-            self._refused[row_id] = now
+        refused = list(ids)
+        self.forget(refused)
+        self._refused.update(dict.fromkeys(refused, self._clock()))
 
     def forget(self, ids: Iterable[int]) -> None:
         """These rows wait no more."""
         for row_id in ids:
-            self.waiting.pop(row_id, None)
+            if mail := self.waiting.pop(row_id, None):
+                self._sizes[mail.group] -= 1
 
     def verify(self, conn: Connection, ids: Collection[int]) -> None:
         """Drop those of the rows that Moodle has sent or removed meanwhile."""
@@ -93,44 +125,76 @@ class Peek:
             still = {entry.id for entry in entries if entry.waiting}
             self.forget(row_id for row_id in page if row_id not in still)
 
-    def _above(
-        self, conn: Connection, mark: Watermark, wanted: Callable[[int], bool], now: float
-    ) -> None:
+    def _above(self, conn: Connection, mark: Watermark, add: Add, now: float) -> None:
         while len(self.waiting) < MAX_WAITING:
             entries = mail_queue.entries_above(conn, self._tables, mark.top, PAGE)
             mark.passed((entry.id for entry in entries), now)
-            self._add(entries, wanted, now)
+            add(entries)
             if len(entries) < PAGE:
                 break
 
-    def _late(
-        self, conn: Connection, mark: Watermark, wanted: Callable[[int], bool], now: float
-    ) -> None:
+    def _late(self, conn: Connection, mark: Watermark, add: Add, now: float) -> None:
         mark.forget_old(now)
         gaps = mark.gaps
         if gaps:
             entries = mail_queue.entries_by_id(conn, self._tables, gaps)
             mark.found(entry.id for entry in entries)
-            self._add(entries, wanted, now)
+            add(entries)
 
-    def _walk(self, conn: Connection, wanted: Callable[[int], bool], now: float) -> None:
-        if now < self._walk_not_before or len(self.waiting) >= MAX_WAITING:
-            return
-        entries, self._walk_at = mail_queue.waiting_below(conn, self._tables, self._walk_at, PAGE)
-        self._add(entries, wanted, now)
-        if self._walk_at <= 0 and self._mark is not None:
-            self._walked_once = True
-            self._walk_at = self._mark.top
-            self._refused = {i: at for i, at in self._refused.items() if now - at < 600}
-        if self._walked_once:
-            self._walk_not_before = now + (self._clock() - now) / WALK_SHARE
+    def _walk(self, conn: Connection, mark: Watermark, add: Add, now: float) -> None:
+        """Down to the first row: at once the first time, then again and again, little by little."""
+        while len(self.waiting) < MAX_WAITING and now >= self._walk_not_before:
+            began = self._clock()
+            entries, self._walk_at = mail_queue.waiting_below(
+                conn, self._tables, self._walk_at, PAGE
+            )
+            add(entries)
+            if self._walk_at <= 0:
+                self._walked_once = True
+                self._walk_at = mark.top
+                self.old, self._old_on_the_way = self._old_on_the_way, Counter()
+                self._refused = {i: at for i, at in self._refused.items() if now - at < 600}
+            ended = self._clock()
+            if self._walked_once:
+                rested = max(self._walk_not_before, ended - MAX_REST)
+                self._walk_not_before = rested + (ended - began) / WALK_SHARE
+            if ended - now > LOOK_SECONDS or self._walk_at == mark.top:
+                return
+
+    def _refill(self, conn: Connection, add: Add, now: float) -> None:
+        """Read what was passed over of groups that were full, and have room now."""
+        groups = [group for group in self._passed if self._sizes[group] <= MAX_OF_GROUP // 2]
+        at = max((self._passed.pop(group) for group in groups), default=0)
+        while (
+            at > 0
+            and len(self.waiting) < MAX_WAITING
+            and any(self._sizes[group] < MAX_OF_GROUP for group in groups)
+            and self._clock() - now <= LOOK_SECONDS
+        ):
+            entries, at = mail_queue.waiting_below(conn, self._tables, at, PAGE)
+            add(entries)
+        if at > 0:
+            for group in groups:
+                self._passed[group] = max(self._passed.get(group, 0), at)
 
     def _add(
-        self, entries: Iterable[mail_queue.QueueEntry], wanted: Callable[[int], bool], now: float
+        self,
+        entries: Iterable[mail_queue.QueueEntry],
+        *,
+        wanted: Wanted,
+        too_old: TooOld,
+        now: float,
     ) -> None:
         for entry in entries:
             known = entry.id in self.waiting or entry.id in self._refused
             if known or not entry.waiting or not wanted(entry.company_id):
                 continue
             group = Group(job_type(entry.templatename, self._job_types), entry.company_id)
-            self.waiting[entry.id] = Waiting(entry.id, group, entry.due, entry.modified, now)
+            mail = Waiting(entry.id, group, entry.due, entry.modified, now)
+            if too_old(mail):
+                self._old_on_the_way[entry.company_id] += 1
+            elif self._sizes[group] >= MAX_OF_GROUP:
+                self._passed[group] = max(self._passed.get(group, 0), entry.id)
+            else:
+                self._sizes[group] += 1
+                self.waiting[entry.id] = mail

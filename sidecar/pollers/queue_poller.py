@@ -5,12 +5,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from sidecar.errors import LockBusyError, LockUnusableError
-from sidecar.grouping import Group, Plan, Rules, Waiting, plan_claims
+from sidecar.grouping import Group, Plan, Rules, Waiting, is_too_old, plan_claims
 from sidecar.jobs import Prepared, close_jobs
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
@@ -59,6 +60,7 @@ class QueuePoller(ABC):
         self.stopping = False
         self.hurried = False
         self.settled = False
+        self.resting = False
         self._database = database
         self._claim = claim
         self._settings = settings
@@ -111,9 +113,9 @@ class QueuePoller(ABC):
         with self._database.read() as conn:
             # Before the look: what an operation has queued that is over by now is seen by it.
             self._operations = read_operations(conn, self._database, self._settings.quiet_period)
-            self.peek.look(conn, claiming.__contains__)
-            jobs = capture.open_jobs(conn, self._database, self.name)
             now = self._database.now(conn)
+            self.peek.look(conn, claiming.__contains__, partial(self._too_old, now))
+            jobs = capture.open_jobs(conn, self._database, self.name)
         plan = self._plan(companies, gate, jobs, now)
         if plan.opening:
             with self._database.read() as conn:
@@ -128,6 +130,7 @@ class QueuePoller(ABC):
         self._close_done(jobs, now, companies if seen_all else None)
         self._show_left(plan, now)
         self.settled = self.peek.walked and not plan.claims
+        self.resting = self.peek.resting
         return plan.next_at
 
     def _plan(
@@ -148,13 +151,20 @@ class QueuePoller(ABC):
             open_to,
             open_groups=frozenset(Group(job.type, job.company_id) for job in jobs),
             threshold=lambda company: companies.get(company).bulk_threshold,
-            may_take_old=lambda m: m.id <= self._old_until.get(m.group.company_id, -1),
+            may_take_old=self._may_take_old,
             rules=self._rules,
             now=now,
             monotonic=time.monotonic(),
         )
         plan.left.update(held)
+        plan.left.update({("too_old", company): n for company, n in self.peek.old.items()})
         return plan
+
+    def _may_take_old(self, mail: Waiting) -> bool:
+        return mail.id <= self._old_until.get(mail.group.company_id, -1)
+
+    def _too_old(self, now: int, mail: Waiting) -> bool:
+        return is_too_old(mail, now, self._rules.max_age) and not self._may_take_old(mail)
 
     def _drain(
         self,
@@ -163,11 +173,12 @@ class QueuePoller(ABC):
         companies: Companies,
         claimed: Callable[[], None],
     ) -> None:
-        """Claim chunk after chunk, as long as the lock can be had."""
+        """Claim chunk after chunk, each group in its turn, as long as the lock can be had."""
         chunks = [
             (group, ids[start : start + CHUNK])
+            for start in range(0, max(map(len, plan.claims.values())), CHUNK)
             for group, ids in plan.claims.items()
-            for start in range(0, len(ids), CHUNK)
+            if start < len(ids)
         ]
         with translated(), self._database.connection_for_writing() as conn:
             try:

@@ -122,6 +122,7 @@ class TestMails:
         self.stopping = False
         self.hurried = False
         self.settled = True
+        self.resting = True
 
     def poll(
         self,

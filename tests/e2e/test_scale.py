@@ -1,5 +1,6 @@
-"""A big queue in little memory."""
+"""A big queue in little memory: bodies of 25 KB, 250 MB in all."""
 
+import os
 import threading
 
 import psutil
@@ -7,12 +8,13 @@ import pytest
 
 from tests.e2e.world import World
 
-ROWS = 50_000
+ROWS = int(os.environ.get("SCALE_ROWS", "10000"))
+"""50,000 is the dose of the promise; `python -m benchmarks offload` measures it too."""
 LIMIT = 200 * 1024 * 1024
 
 
 @pytest.mark.slow
-def test_50000_rows_of_5_kb_drain_with_less_than_200_mb(world: World) -> None:
+def test_a_queue_larger_than_200_mb_drains_with_less(world: World) -> None:
     world.sink.keep = False
     world.sql(
         "INSERT INTO mdl_user (username, firstname, lastname, email, password, mnethostid)"
@@ -27,7 +29,7 @@ def test_50000_rows_of_5_kb_drain_with_less_than_200_mb(world: World) -> None:
     world.sql(
         "INSERT INTO mdl_email (templatename, modifiedtime, subject, body, varsreplaced, companyid,"
         " courseid, userid, senderid, headers, due)"
-        " SELECT 'user_create', UNIX_TIMESTAMP() - 5, 'Welcome', REPEAT('<p>0123456</p>', 357), 1,"
+        " SELECT 'user_create', UNIX_TIMESTAMP() - 5, 'Welcome', REPEAT('<p>0123456</p>', 1785), 1,"
         " 1, 1, id, -20, :headers, UNIX_TIMESTAMP() - 5 FROM mdl_user WHERE username LIKE 'big%'",
         headers=world.site.headers("user_create", 1),
     )

@@ -1,0 +1,102 @@
+"""Seconds from a row that is visible in Moodle's queue to a mail that the provider has taken.
+
+Small bulk jobs of twelve mails come one after another, by default polling (poll_interval 1 s,
+min_age 3 s): first alone, then while a job of another company is being sent.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.site import BenchSite, bench_site, durable_server
+from tests.support.processes import Sidecar
+
+SMALL, BIG = 1, 2
+JOB = 12
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``latency`` to the benchmarks."""
+    parser = commands.add_parser("latency", help=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--jobs", type=int, default=20, help="small jobs, idle and under load")
+    parser.add_argument("--load", type=int, default=50_000, help="mails of the big job")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    measured = measure(options.jobs, options.load)
+    if options.json:
+        print(json.dumps(measured, indent=2))
+        return
+    for name, waits in measured.items():
+        shares = statistics.quantiles(waits, n=100)
+        print(f"{name}: p50 {shares[49]:.2f} s, p99 {shares[98]:.2f} s, {len(waits)} mails")
+
+
+def measure(jobs: int, load: int) -> dict[str, list[float]]:
+    """Seconds of every mail, idle and loaded."""
+    with (
+        durable_server() as server,
+        tempfile.TemporaryDirectory() as folder,
+        recording_sink(Path(folder, "record")) as (port, record),
+        bench_site(server, companies=2, smtphosts=f"127.0.0.1:{port}", min_age=3) as made,
+    ):
+        for company in (SMALL, BIG):
+            made.run("company", "set", str(company), "--provider", "smtp", "--enable")
+        with Sidecar(made.config) as daemon:
+            daemon.wait_for_line("leading this site")
+            idle = trickle(made, jobs, record)
+            made.site.queue("user_create", BIG, made.site.add_users(BIG, load))
+            made.wait(lambda: made.in_state("sent"), len(idle) + 1)
+            loaded = trickle(made, jobs, record)
+            if made.in_state("sent") >= len(idle) + len(loaded) + load:
+                sys.exit("the big job was sent before the small ones: --load is too small")
+            daemon.stop()
+    return {"idle": idle, "under load": loaded}
+
+
+def trickle(made: BenchSite, jobs: int, record: Path) -> list[float]:
+    """Queue small jobs, each when the one before has gone out; seconds of every mail."""
+    waits: list[float] = []
+    for _ in range(jobs):
+        people = made.site.add_users(SMALL, JOB)
+        made.site.queue("user_create", SMALL, people)
+        visible = time.time()
+        mine = {person.email for person in people}
+        while len(taken := arrivals(record, mine)) < JOB:
+            if time.time() - visible > 120:
+                sys.exit(f"{len(taken)} of {JOB} mails came in 120 s")
+            time.sleep(0.05)
+        waits += [at - visible for at in taken.values()]
+    return waits
+
+
+def arrivals(record: Path, mine: set[str]) -> dict[str, float]:
+    """Address → when it was taken, by the sink's last lines."""
+    with record.open("rb") as file:
+        file.seek(max(0, record.stat().st_size - 4_000_000))
+        lines = file.read().split(b"\n")[1 if file.tell() > 4_000_000 else 0 : -1]
+    found = (json.loads(line) for line in lines)
+    return {line["rcpt"][0]: line["at"] for line in found if line["rcpt"][0] in mine}
+
+
+@contextmanager
+def recording_sink(record: Path) -> Iterator[tuple[int, Path]]:
+    """A sink that writes down when each mail came."""
+    record.touch()
+    command = [sys.executable, "-m", "sidecar.demo.sink", "--record", str(record)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield json.loads(process.stdout.readline())["port"], record
+        finally:
+            process.terminate()
