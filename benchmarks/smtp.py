@@ -1,8 +1,9 @@
-"""Mails a second to a local SMTP sink, beside IOMAD's way and beside smtp-source as the ceiling.
+"""Mails a second to a local SMTP sink, beside IOMAD's way, other senders, and smtp-source.
 
-Every path sends mails of one size to a sink in a process of its own, which answers after 0, 5 and
-20 ms. Paths run in the order A B C … C B A, so that a machine that warms up or tires favours none;
-medians count. Where a path would take longer than ``--seconds``, it sends fewer mails.
+Every path sends mails of one size to a sink in a process of its own, which answers after 0, 5,
+20 and 50 ms. Paths run in the order A B C … C B A, so that a machine that warms up or tires favours
+none; medians count. Where a path would take longer than ``--seconds``, it sends fewer mails.
+smtp-source, in C, is the ceiling.
 """
 
 import argparse
@@ -15,15 +16,16 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
 
 from benchmarks.journal import Journal, sync_seconds
+from benchmarks.peers import peer_ways
 from benchmarks.site import commit_seconds, durable_server, sidecar_path
+from benchmarks.way import Way
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_session import SmtpServer
@@ -31,25 +33,13 @@ from sidecar.mail import Address, Content, Mail, MailBatch
 from sidecar.settings import Settings
 from tests.support.mariadb import MariaDBServer
 
-LATENCIES = (0, 5, 20)
+LATENCIES = (0, 5, 20, 50)
 CONNECTIONS = 4
 TOOLS = Path(__file__).parents[1] / ".tools" / "postfix"
 
 SUBJECT = "A new on-line learning account has been created for you"
 HTML = "<p>Dear Björn,</p>\n" + "<p>A new user account has been made for you.</p>\n" * 16
 TEXT = "Dear Björn,\n" + "A new user account has been made for you.\n" * 16
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of sending.
-
-    run: sends so many mails to this port; the seconds that took. answers: for how many answers of
-    the server in a row one mail waits, divided by the connections that wait side by side.
-    """
-
-    run: Callable[[int, int], float]
-    answers: float
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -84,6 +74,7 @@ def ways(server: MariaDBServer) -> Mapping[str, Way]:
         "sidecar": Way(partial(run_sidecar, server), 2 / Settings().smtp_max_connections),
         "connector": Way(run_connector, 2 / CONNECTIONS),
         "loop": Way(run_loop, 8),
+        **peer_ways(server),
     }
     if source := smtp_source():
         found["smtp-source"] = Way(partial(run_source, source), 4 / CONNECTIONS)
@@ -130,11 +121,11 @@ def print_table(measured: Mapping[str, object]) -> None:
     for name, value in measured.items():
         if value is not rates:
             print(f"{name}: {value}")
-    print(f"{'latency':>8} {'way':<12} {'mails/s':>9} {'x loop':>8} {'x smtp-source':>14}")
+    print(f"{'latency':>8} {'way':<14} {'mails/s':>9} {'x loop':>8} {'x smtp-source':>14}")
     for latency, by_way in rates.items():
         for name, row in by_way.items():
             ratios = f"{row['x_loop']:>8} {row.get('x_smtp-source', ''):>14}"
-            print(f"{latency:>8} {name:<12} {row['rate']:>9} {ratios}")
+            print(f"{latency:>8} {name:<14} {row['rate']:>9} {ratios}")
 
 
 @contextmanager

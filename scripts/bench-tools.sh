@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches smtp-source, the ceiling of `python -m benchmarks smtp`, into .tools: unpacked from
-# Debian's package, never installed, so no mail server is set up or started.
+# Fetches what `python -m benchmarks smtp` measures beside the sidecar into .tools: smtp-source, its
+# ceiling, unpacked from Debian's package and never installed, so no mail server is set up or
+# started; and other senders, in a virtual environment of their own. Redis is installed by apt.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,3 +24,14 @@ fi
 missing=$(LD_LIBRARY_PATH=$tools/usr/lib/postfix ldd "$source_program" | awk '/not found/ { print $1 }')
 [[ -z $missing ]] || die "smtp-source lacks ${missing//$'\n'/, }: install what provides them"
 say "smtp-source is in .tools"
+
+need_python
+peers=$root/.tools/peers
+if [[ ! -x $peers/bin/celery ]]; then
+    "$python" -m venv "$peers"
+    "$peers/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        'django>=5.2,<6' 'django-post-office>=3.9,<4' 'django-mailer>=2.3,<3' 'celery[redis]>=5.4,<6' \
+        'mysqlclient>=2.2,<3' || die 'pip could not install the other senders'
+fi
+command -v redis-server >/dev/null || install_packages redis-server
+say "other senders are in .tools/peers"
