@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
+from sidecar.errands import Errands
 from sidecar.errors import MoodleError, SidecarError
 from sidecar.fallback import Fallback, Recall
 from sidecar.handover import AtOnce, Desk, Handover
@@ -101,6 +102,7 @@ class Dispatcher:
         self._breakers: dict[tuple[int, str], Breaker] = {}
         self._interrupted: set[int] = set()
         self._fallback = Fallback(database, lease, sources, recall)
+        self._falling: Errands[tuple[int, str]] = Errands("the fallback waits", 0)
         self._stop = threading.Event()
         self._view: View | None = None
         self.holds = Holds()
@@ -124,7 +126,7 @@ class Dispatcher:
             log.warning("%d mails were in flight when sending was interrupted: sent again", freed)
 
     def tick(self, view: View) -> None:
-        """Put every due batch into a lane; raises DatabaseError."""
+        """Put every due batch into a lane. Raises DatabaseError, also of the last fallback."""
         self._view = view
         with self._lock:
             interrupted = sorted(self._interrupted)
@@ -364,10 +366,18 @@ class Dispatcher:
             lane.handed_at.pop(batch_id, None)
 
     def _fall_back(self, view: View) -> None:
-        """Mail whose provider has been down too long goes as its company says."""
+        """Mail whose provider has been down too long goes as its company says.
+
+        In a thread of its own: the provider is asked for what it has, and may not answer.
+        """
         now = time.monotonic()
-        with self._lock:
-            breakers = list(self._breakers.items())
-        for (company_id, provider), breaker in breakers:
-            if breaker.down_for(now) > self._give_up_after:
-                self._fallback.take(view.companies.get(company_id), provider)
+        down = [w for w, b in self.breakers().items() if b.down_for(now) > self._give_up_after]
+        self._falling.begin(
+            {
+                (company_id, provider): partial(
+                    self._fallback.take, view.companies.get(company_id), provider
+                )
+                for company_id, provider in down
+            }
+        )
+        self._falling.take()

@@ -1,18 +1,18 @@
 """What the process that leads a site does in one cycle: answer, look, claim, dispatch, show."""
 
 import logging
-import math
 import time
 from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
-from sidecar.errors import ConnectorError, DatabaseError, SidecarError
+from sidecar.errors import DatabaseError, SidecarError
 from sidecar.health import Inside
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
+from sidecar.pollers.depths import Depths
 from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import ASIDE, QUESTIONS, URGENT, answer_requests
 from sidecar.pollers.results import Results
@@ -119,6 +119,7 @@ class Leader:
             context.metrics,
             site.site_uid,
         )
+        self._depths = Depths(routes, context.metrics)
         self._retention = Retention(context.database, context.lease, self._pollers)
         self._feedback = FeedbackPoller(
             context.database,
@@ -191,18 +192,8 @@ class Leader:
         return Inside(self.dispatcher.breakers(), self.dispatcher.holds, tuple(sorted(doubts)))
 
     def show_depths(self) -> None:
-        """Ask each provider that has a queue how much waits there. Raises DatabaseError."""
-        gauge = self._context.metrics.provider_queue
-        for company in self._context.companies():
-            if not company.claims or company.provider == "smtp":
-                continue
-            who = (str(company.company_id), company.provider, "jobs")
-            try:
-                route = self._routes.cloud(company, company.provider)
-                depth = self._routes.connector(route).depth()
-            except (MailSettingsError, ConnectorError):
-                depth = None
-            gauge.labels(*who).set(math.nan if depth is None else depth)
+        """Ask each provider that has queues how much waits there. Raises DatabaseError."""
+        self._depths.show(self._context.companies())
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""

@@ -6,7 +6,6 @@ of the address that the mail went to. Nothing is ever removed from the suppressi
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from functools import partial
 from itertools import chain
 
 from sidecar.connectors.base import CollectedFeedback, Feedback, FeedbackConnector, FeedbackKind
+from sidecar.errands import Errands
 from sidecar.errors import SidecarError
 from sidecar.lifecycle import BOUNCED, COMPLAINED, REJECTED, SOFT_BOUNCED
 from sidecar.metrics.registry import Metrics
-from sidecar.pollers.looks import Looks
 from sidecar.recorder import Recorder
 from sidecar.reputation import Standing, kept, standings, verdict
 from sidecar.routes import Routes
@@ -72,7 +71,7 @@ class FeedbackPoller:
         self._routes = routes
         self._metrics = metrics
         self._site_uid = site_uid
-        self._looks: Looks[str] = Looks("feedback queue", TROUBLE_SECONDS)
+        self._errands: Errands[str] = Errands("the feedback queue cannot be read", TROUBLE_SECONDS)
 
     def poll(self, companies: Companies) -> int:
         """Take in what providers have; returns how many messages that were.
@@ -85,11 +84,9 @@ class FeedbackPoller:
             connector = self._routes.connector(route)
             if isinstance(connector, FeedbackConnector):
                 drains[queue] = partial(self._drain, connector, _Members(companies, queue))
-        self._looks.begin(drains)
-        until = time.monotonic() + PATIENCE
-        while self._looks.wait(until - time.monotonic()) and time.monotonic() < until:
-            continue
-        return self._looks.take()
+        self._errands.begin(drains)
+        self._errands.wait_for_all(PATIENCE)
+        return self._errands.take()
 
     def _note_resumed(self, companies: Companies) -> None:
         """An admin let companies go on that we had stopped: their rates are taken anew."""

@@ -13,11 +13,11 @@ from functools import partial
 
 from sidecar import settle
 from sidecar.connectors.base import Collected
+from sidecar.errands import Errands
 from sidecar.errors import EncryptionError, MessageError, SidecarError
 from sidecar.message import RESULT, is_signed, parse_envelope, parse_result
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
-from sidecar.pollers.looks import Looks
 from sidecar.recorder import Recorder
 from sidecar.routes import Route, Routes
 from sidecar.settle import Applied
@@ -71,7 +71,7 @@ class Results:
         self._vault = vault
         self._metrics = metrics
         self._site_uid = site_uid
-        self._looks: Looks[Route] = Looks("results queue", TROUBLE_SECONDS)
+        self._errands: Errands[Route] = Errands("the results queue cannot be read", TROUBLE_SECONDS)
         self._waits: dict[int, str] = {}
         self._purge_at = 0.0
 
@@ -82,14 +82,14 @@ class Results:
         """
         keys = _Keys(companies, self._vault)
         reporting = self._routes.reporting(companies)
-        self._looks.begin({route: partial(self._collect, route, keys) for route in reporting})
+        self._errands.begin({route: partial(self._collect, route, keys) for route in reporting})
         until = time.monotonic() + PATIENCE
         moved = self._settle_all(companies, keys)
-        while self._looks.wait(TURN) and time.monotonic() < until:
+        while self._errands.wait(TURN) and time.monotonic() < until:
             moved += self._settle_all(companies, keys)
         moved += self._settle_all(companies, keys)
         self._purge()
-        return moved + self._looks.take()
+        return moved + self._errands.take()
 
     def _settle_all(self, companies: Companies, keys: "_Keys") -> int:
         moved, last = 0, 0

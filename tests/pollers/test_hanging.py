@@ -10,13 +10,13 @@ from pathlib import Path
 import boto3
 import pytest
 
+from sidecar import errands
 from sidecar.demo.cloud import ACCESS_KEY, REGION, SECRET_KEY, cloud
+from sidecar.errands import Errands
 from sidecar.errors import Unavailable
 from sidecar.message import RESULT, MailStatus, SigningKey, encode_result, seal
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
-from sidecar.pollers import looks
-from sidecar.pollers.looks import Looks
 from sidecar.pollers.results import Results
 from sidecar.recorder import Recorder
 from sidecar.routes import Routes
@@ -107,7 +107,7 @@ def test_a_company_that_hangs_slows_no_other(rig: Rig) -> None:
 def test_places_that_hang_leave_room_for_those_that_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(looks, "LONG_SECONDS", 0.2)
+    monkeypatch.setattr(errands, "LONG_SECONDS", 0.2)
     release = threading.Event()
     seen: set[int] = set()
 
@@ -119,7 +119,7 @@ def test_places_that_hang_leave_room_for_those_that_answer(
         seen.add(place)
         return 1
 
-    made: Looks[int] = Looks("test queue", 60)
+    made: Errands[int] = Errands("test queue", 60)
     bad, good = range(40), range(100, 130)
     places = dict.fromkeys(bad, hang) | {place: (lambda p=place: answer(p)) for place in good}
     deadline = time.monotonic() + 10
@@ -140,7 +140,7 @@ def test_what_a_look_raises_is_raised_where_it_is_taken() -> None:
     def fail() -> int:
         raise ValueError("a defect")
 
-    made: Looks[str] = Looks("test queue", 60)
+    made: Errands[str] = Errands("test queue", 60)
     made.begin({"a": fail, "b": lambda: 3})
     while made.wait(1):
         pass
