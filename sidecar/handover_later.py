@@ -55,7 +55,8 @@ class Later:
     ) -> None:
         """A batch will be prepared soon: have it rendered meanwhile, if that is possible.
 
-        start: so much waits that it is worth to make it possible.
+        start: so much waits that it is worth to make it possible. Until it is, batches are rendered
+        here: none waits for that.
         """
         there = self._elsewhere
         now = time.monotonic()
@@ -64,7 +65,10 @@ class Later:
                 self._ahead.pop(batch_id, None)
         if there is None or batch.id in self._ahead or not batch.never_submitted:
             return
-        if start or there.running:
+        if not there.running:
+            if start:
+                there.start()
+        else:
             task = self._task(batch, connector, company, ASKABLE)
             self._ahead[batch.id] = _Ahead(task, there.render(task), now)
 

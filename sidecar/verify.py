@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sidecar.connectors.aws import AwsConnector
 from sidecar.connectors.aws_client import AwsAccount
-from sidecar.connectors.aws_watch import DEAD_LETTERS, AwsWatch
+from sidecar.connectors.aws_queues import DEAD_LETTERS
+from sidecar.connectors.aws_watch import AwsWatch
 from sidecar.connectors.base import Verdict
 from sidecar.errors import ConnectorError, MessageError
 from sidecar.mail import Address, Content, Mail, MailBatch, mail_key

@@ -8,8 +8,8 @@ import click
 from sidecar.cli.aws_account import connected
 from sidecar.cli.aws_deploy import Deployment, Wishes
 from sidecar.cli.common import App, json_option, pass_app, print_json, print_table
+from sidecar.connectors.aws_queues import DEAD_LETTERS
 from sidecar.connectors.aws_stack import AwsAdmin
-from sidecar.connectors.aws_watch import DEAD_LETTERS
 from sidecar.errors import ConfigError, ConnectorError, SidecarError
 from sidecar.mail import Address
 from sidecar.moodle.mail_settings import diversion, noreply_address
