@@ -26,12 +26,13 @@ from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
+from sidecar.quotas import Quotas
 from sidecar.recorder import Recorder
 from sidecar.render import Elsewhere
 from sidecar.routes import Route, Routes
 from sidecar.settings import Settings
 from sidecar.store import asks, queue
-from sidecar.store.companies import Companies
+from sidecar.store.companies import Companies, Company
 from sidecar.store.database import Database
 from sidecar.store.site import Lease
 
@@ -45,6 +46,9 @@ LOOKAHEAD = 40
 
 WORK_AT_PROVIDER = 180
 """Seconds of work, by a company's own rate, that a provider has at most."""
+
+QUOTA_WAIT = 5
+"""Seconds after which a batch is looked at again for which the daily quota had no room."""
 
 BLOCKED_WAIT = 60
 """Seconds after which a batch is looked at again that cannot be sent as things are set up."""
@@ -105,6 +109,7 @@ class Dispatcher:
         self._falling: Errands[tuple[int, str]] = Errands("the fallback waits", 0)
         self._stop = threading.Event()
         self._view: View | None = None
+        self.quotas = Quotas(database, settings.batch_size)
         self.holds = Holds()
         """What an admin holds back; replaced as a whole, also from another thread."""
 
@@ -257,11 +262,14 @@ class Dispatcher:
         finally:
             with self._lock:
                 untouched = {batch.id for batch in lane.waiting}
+                ended = list(lane.holding)
                 self._interrupted |= set(lane.holding) - untouched
                 lane.waiting.clear()
                 lane.holding.clear()
                 lane.handed_at.clear()
                 lane.thread = None
+            for batch_id in ended:
+                self.quotas.let_go(batch_id)
 
     def _report(self, lane: Lane, outcomes: Sequence[Outcome]) -> Collection[int]:
         """``connectors.base.Report``: also holds back what may not leave any more."""
@@ -326,10 +334,30 @@ class Dispatcher:
     def _prepare(self, batch: queue.DueBatch, connector: Connector, view: View) -> MailBatch | None:
         company = view.companies.get(batch.company_id)
         try:
+            if company.daily_quota:
+                return self._prepare_within_quota(batch, connector, company)
             return self._way(connector).prepare(batch, connector, company)
         except MoodleError as error:  # as the site is set up now, nobody can render it
             self._desk.put_back([batch.id], BLOCKED_WAIT, str(error))
             return None
+
+    def _prepare_within_quota(
+        self, batch: queue.DueBatch, connector: Connector, company: Company
+    ) -> MailBatch | None:
+        with self.quotas.turn(company.company_id):
+            room = self.quotas.room(company)
+            if room <= 0:
+                self._desk.put_back([batch.id], QUOTA_WAIT, self.quotas.reason(company))
+                return None
+            ready = self._way(connector).prepare(batch, connector, company, room)
+            if ready is not None:
+                self.quotas.take(
+                    company.company_id,
+                    batch.id,
+                    len(ready.packed.ids if ready.packed else ready.mails),
+                    one_by_one=connector.learns_at_once,
+                )
+            return ready
 
     def _way(self, connector: Connector) -> Handover:
         return self._at_once if connector.learns_at_once else self._later
@@ -364,6 +392,7 @@ class Dispatcher:
             lane.holding.pop(batch_id, None)
             lane.diverted.pop(batch_id, None)
             lane.handed_at.pop(batch_id, None)
+        self.quotas.let_go(batch_id)
 
     def _fall_back(self, view: View) -> None:
         """Mail whose provider has been down too long goes as its company says.

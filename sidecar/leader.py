@@ -23,7 +23,7 @@ from sidecar.render_process import RenderProcess
 from sidecar.reputation import standings
 from sidecar.retention import Retention, retention_days
 from sidecar.routes import Routes
-from sidecar.store import requests, results
+from sidecar.store import asks, requests, results
 from sidecar.store.companies import Companies
 from sidecar.store.database import translated
 from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
@@ -91,6 +91,7 @@ class Leader:
         self._backlog: dict[str, list[int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._started_at = started_at
+        self._used_up: dict[int, str] = {}
         routes.site_uid = site.site_uid
         self._draining = False
         self._held_sources: frozenset[str] = frozenset()
@@ -234,6 +235,9 @@ class Leader:
         holds, database = self.dispatcher.holds, self._context.database
         if not holds.everything:
             with database.read() as conn:
+                for company_id in self._used_up:  # what left before is still to be told of
+                    if asks.awaits_results(conn, database, company_id):
+                        return False
                 if unfinished_batches(
                     conn,
                     database,
@@ -249,14 +253,22 @@ class Leader:
     def look_at_holds(self) -> None:
         """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError."""
         context, site = self._context, read_site(self._context.database)
+        companies = context.companies()
+        used_up = self.dispatcher.quotas.used_up(companies)
+        if used_up != self._used_up:
+            told: dict[str, object] = {"used_up": {str(c): why for c, why in used_up.items()}}
+            with context.database.write(context.lease.token) as tx:
+                update_state(tx, context.database, told)
+            self._used_up = used_up
         with context.database.read() as conn:
             jobs = paused_jobs(conn, context.database)
         holds = holds_now(
-            context.companies(),
+            companies,
             jobs,
             site.now,
             everything=bool(site.state.get(EVERYTHING)),
             stopped=standings(site.state),
+            used_up=used_up,
         )
         if holds != self.dispatcher.holds:
             self.dispatcher.holds = holds

@@ -26,10 +26,10 @@ MAILS = int(os.environ.get("AWS_TEST_MAILS", "100"))
 """The proof of record is made with 5,000."""
 FAILURES, UNCERTAIN = 0.3, 0.01
 """Of SES's sends: how many fail, and of how many of these nobody knows whether they did."""
-LIFE = 2.0, 5.0
+LIFE = 4.0, 9.0
 """Seconds that a daemon leads."""
 KILLS, WORKER_KILLS = MAILS // 30, min(4, MAILS // 50)
-DEADLINE = 60 + MAILS / 4
+DEADLINE = 120 + MAILS / 3
 FUNCTIONS, WINDOW = 2, 10
 
 MINUTES_PASS = (
