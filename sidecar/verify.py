@@ -22,6 +22,7 @@ from sidecar.message import (
     parse_envelope,
     parse_result,
 )
+from sidecar.steps import FAIL, OK, WARN, Step
 from sidecar.store import inbox
 from sidecar.store.database import Database
 
@@ -31,23 +32,8 @@ TRIES = 4
 """How often a worker tries a message before the sidecar has to ask again."""
 PAUSE = 0.5
 
-OK, WARN, FAIL = "ok", "warn", "FAIL"
 Found = tuple[str, str]
 """A level, and what there is to say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was looked at. level: ok, warn or FAIL."""
-
-    level: str
-    name: str
-    detail: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether mail can be sent all the same."""
-        return self.level != FAIL
 
 
 @dataclass(frozen=True, slots=True)
