@@ -70,6 +70,11 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
+    show(rows)
+
+
+def show(rows: Sequence[Measured]) -> None:
+    """Print a table."""
     print(f"{os.cpu_count()} cpus; at most {CONCURRENCY} in flight; DynamoDB {LEDGER_LATENCY} ms")
     print(f"{'latency':>8} {'way':<8} {'mails/s':>9} {'x loop':>8}")
     for row in rows:

@@ -1115,9 +1115,7 @@ class Worker:
         self._rate = Rate(aws.dynamodb, settings.table, settings.max_rate)
         # No function holds more than a second of the rate: the others wait for their share.
         most = int(settings.max_rate) or 1
-        self._most = (
-            min(settings.concurrency, most) if settings.max_rate else settings.concurrency
-        )
+        self._most = min(settings.concurrency, most) if settings.max_rate else settings.concurrency
 
     def handle(self, record: Mapping[str, Any]) -> bool:
         """Work on one message; False: the queue must bring it again."""

@@ -29,8 +29,8 @@ FAILURES, UNCERTAIN = 0.3, 0.01
 LIFE = 4.0, 9.0
 """Seconds that a daemon leads."""
 KILLS, WORKER_KILLS = MAILS // 30, min(4, MAILS // 50)
-DEADLINE = 120 + MAILS / 3
-FUNCTIONS, WINDOW = 2, 10
+DEADLINE = 300 + MAILS
+FUNCTIONS, WINDOW = 2, 30
 
 MINUTES_PASS = (
     "UPDATE mdl_manireports_cloud_import_batches SET next_attempt_at = 0"
