@@ -32,7 +32,7 @@ from sidecar.mail import Address, Content, Mail, MailBatch
 from sidecar.message import SigningKey, encode_batch
 
 LATENCIES = (0, 20, 50)
-CONCURRENCY = 10
+CONCURRENCY = 30
 LEDGER_LATENCY = 5
 BATCH = 100
 
@@ -70,7 +70,12 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    print(f"{os.cpu_count()} cpus; {CONCURRENCY} sends in flight; DynamoDB {LEDGER_LATENCY} ms")
+    show(rows)
+
+
+def show(rows: Sequence[Measured]) -> None:
+    """Print a table."""
+    print(f"{os.cpu_count()} cpus; at most {CONCURRENCY} in flight; DynamoDB {LEDGER_LATENCY} ms")
     print(f"{'latency':>8} {'way':<8} {'mails/s':>9} {'x loop':>8}")
     for row in rows:
         print(f"{row.latency:>5} ms {row.way:<8} {row.rate:>9} {row.ratio:>8}")

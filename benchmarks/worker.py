@@ -1,8 +1,8 @@
-"""What an invocation of the AWS worker costs: calls per 1,000 mails, memory, and its cold start.
+"""What an invocation of the AWS worker does and costs: rates, calls, memory, cold start.
 
 The real ``handler`` in a process of its own, as Lambda starts it: time of its import and of making
 its clients, peak memory before and after one message of almost 1 MiB, and the calls of AWS that
-1,000 ordinary mails need.
+1,000 ordinary mails need; its rate beside a loop's (``benchmarks handler``).
 """
 
 import argparse
@@ -13,7 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Footprint:
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``worker`` to the benchmarks."""
     parser = commands.add_parser("worker", help=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--mails", type=int, default=500, help="mails a run, of the rates")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 
@@ -51,9 +52,12 @@ def run(options: argparse.Namespace) -> None:
         bench.run_handler(url, 1000)
     with bench.provider(0, 100):
         found = footprint()
+    rates = bench.measure(bench.LATENCIES, options.mails)
     if options.json:
-        print(json.dumps({"calls": calls, **found.__dict__}, indent=2))
+        told = {"calls": calls, **found.__dict__, "rates": [asdict(rate) for rate in rates]}
+        print(json.dumps(told, indent=2))
         return
+    bench.show(rates)
     print(f"calls per 1,000 mails: {sum(calls.values())}, {json.dumps(calls)}")
     print(f"cold start: import {found.import_ms:.0f} ms, clients {found.clients_ms:.0f} ms")
     print(

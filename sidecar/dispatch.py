@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from sidecar.breaker import Breaker
 from sidecar.connectors.base import Connector, Submission, Verdict
+from sidecar.errands import Errands
 from sidecar.errors import MoodleError, SidecarError
 from sidecar.fallback import Fallback, Recall
 from sidecar.handover import AtOnce, Desk, Handover
@@ -25,12 +26,13 @@ from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
+from sidecar.quotas import Quotas
 from sidecar.recorder import Recorder
 from sidecar.render import Elsewhere
 from sidecar.routes import Route, Routes
 from sidecar.settings import Settings
 from sidecar.store import asks, queue
-from sidecar.store.companies import Companies
+from sidecar.store.companies import Companies, Company
 from sidecar.store.database import Database
 from sidecar.store.site import Lease
 
@@ -44,6 +46,9 @@ LOOKAHEAD = 40
 
 WORK_AT_PROVIDER = 180
 """Seconds of work, by a company's own rate, that a provider has at most."""
+
+QUOTA_WAIT = 5
+"""Seconds after which a batch is looked at again for which the daily quota had no room."""
 
 BLOCKED_WAIT = 60
 """Seconds after which a batch is looked at again that cannot be sent as things are set up."""
@@ -101,8 +106,10 @@ class Dispatcher:
         self._breakers: dict[tuple[int, str], Breaker] = {}
         self._interrupted: set[int] = set()
         self._fallback = Fallback(database, lease, sources, recall)
+        self._falling: Errands[tuple[int, str]] = Errands("the fallback waits", 0)
         self._stop = threading.Event()
         self._view: View | None = None
+        self.quotas = Quotas(database, settings.batch_size)
         self.holds = Holds()
         """What an admin holds back; replaced as a whole, also from another thread."""
 
@@ -124,7 +131,7 @@ class Dispatcher:
             log.warning("%d mails were in flight when sending was interrupted: sent again", freed)
 
     def tick(self, view: View) -> None:
-        """Put every due batch into a lane; raises DatabaseError."""
+        """Put every due batch into a lane. Raises DatabaseError, also of the last fallback."""
         self._view = view
         with self._lock:
             interrupted = sorted(self._interrupted)
@@ -255,11 +262,14 @@ class Dispatcher:
         finally:
             with self._lock:
                 untouched = {batch.id for batch in lane.waiting}
+                ended = list(lane.holding)
                 self._interrupted |= set(lane.holding) - untouched
                 lane.waiting.clear()
                 lane.holding.clear()
                 lane.handed_at.clear()
                 lane.thread = None
+            for batch_id in ended:
+                self.quotas.let_go(batch_id)
 
     def _report(self, lane: Lane, outcomes: Sequence[Outcome]) -> Collection[int]:
         """``connectors.base.Report``: also holds back what may not leave any more."""
@@ -324,10 +334,30 @@ class Dispatcher:
     def _prepare(self, batch: queue.DueBatch, connector: Connector, view: View) -> MailBatch | None:
         company = view.companies.get(batch.company_id)
         try:
+            if company.daily_quota:
+                return self._prepare_within_quota(batch, connector, company)
             return self._way(connector).prepare(batch, connector, company)
         except MoodleError as error:  # as the site is set up now, nobody can render it
             self._desk.put_back([batch.id], BLOCKED_WAIT, str(error))
             return None
+
+    def _prepare_within_quota(
+        self, batch: queue.DueBatch, connector: Connector, company: Company
+    ) -> MailBatch | None:
+        with self.quotas.turn(company.company_id):
+            room = self.quotas.room(company)
+            if room <= 0:
+                self._desk.put_back([batch.id], QUOTA_WAIT, self.quotas.reason(company))
+                return None
+            ready = self._way(connector).prepare(batch, connector, company, room)
+            if ready is not None:
+                self.quotas.take(
+                    company.company_id,
+                    batch.id,
+                    len(ready.packed.ids if ready.packed else ready.mails),
+                    one_by_one=connector.learns_at_once,
+                )
+            return ready
 
     def _way(self, connector: Connector) -> Handover:
         return self._at_once if connector.learns_at_once else self._later
@@ -367,12 +397,21 @@ class Dispatcher:
             lane.holding.pop(batch_id, None)
             lane.diverted.pop(batch_id, None)
             lane.handed_at.pop(batch_id, None)
+        self.quotas.let_go(batch_id)
 
     def _fall_back(self, view: View) -> None:
-        """Mail whose provider has been down too long goes as its company says."""
+        """Mail whose provider has been down too long goes as its company says.
+
+        In a thread of its own: the provider is asked for what it has, and may not answer.
+        """
         now = time.monotonic()
-        with self._lock:
-            breakers = list(self._breakers.items())
-        for (company_id, provider), breaker in breakers:
-            if breaker.down_for(now) > self._give_up_after:
-                self._fallback.take(view.companies.get(company_id), provider)
+        down = [w for w, b in self.breakers().items() if b.down_for(now) > self._give_up_after]
+        self._falling.begin(
+            {
+                (company_id, provider): partial(
+                    self._fallback.take, view.companies.get(company_id), provider
+                )
+                for company_id, provider in down
+            }
+        )
+        self._falling.take()

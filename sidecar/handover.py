@@ -25,8 +25,13 @@ from sidecar.store.site import Lease
 class Handover(Protocol):
     """One way of handing batches over. All raise DatabaseError and LeaseLostError."""
 
-    def prepare(self, batch: DueBatch, connector: Connector, company: Company) -> MailBatch | None:
-        """Take a batch and make ready what of it can leave now; None if nothing can."""
+    def prepare(
+        self, batch: DueBatch, connector: Connector, company: Company, most: int | None = None
+    ) -> MailBatch | None:
+        """Take a batch and make ready what of it can leave now; None if nothing can.
+
+        most: so many mails at most; the rest waits.
+        """
 
     def accept(self, batch: DueBatch, submission: Submission) -> None:
         """The connector has it, or may have it."""
@@ -82,6 +87,7 @@ class AtOnce:
         batch: DueBatch,
         connector: Connector,
         company: Company,  # noqa: ARG002 - as the protocol says
+        most: int | None = None,
     ) -> MailBatch | None:
         """``Handover.prepare``; mails whose next try is not due yet stay."""
         desk, key = self._desk, batch.batch_key or secrets.token_hex(16)
@@ -92,7 +98,7 @@ class AtOnce:
         with desk.database.read() as conn:
             waiting = queue.waiting_mails(conn, desk.database, batch.id)
         ripe = [mail for mail in waiting if retry_at(mail.tries, mail.last_try) <= now]
-        mails = desk.render(batch, ripe).mails
+        mails = desk.render(batch, ripe[:most]).mails
         if not mails:
             self._reschedule(batch.id)
             return None

@@ -55,7 +55,8 @@ class Later:
     ) -> None:
         """A batch will be prepared soon: have it rendered meanwhile, if that is possible.
 
-        start: so much waits that it is worth to make it possible.
+        start: so much waits that it is worth to make it possible. Until it is, batches are rendered
+        here: none waits for that.
         """
         there = self._elsewhere
         now = time.monotonic()
@@ -64,11 +65,16 @@ class Later:
                 self._ahead.pop(batch_id, None)
         if there is None or batch.id in self._ahead or not batch.never_submitted:
             return
-        if start or there.running:
+        if not there.running:
+            if start:
+                there.start()
+        else:
             task = self._task(batch, connector, company, ASKABLE)
             self._ahead[batch.id] = _Ahead(task, there.render(task), now)
 
-    def prepare(self, batch: DueBatch, connector: Connector, company: Company) -> MailBatch | None:
+    def prepare(
+        self, batch: DueBatch, connector: Connector, company: Company, most: int | None = None
+    ) -> MailBatch | None:
         """``Handover.prepare``; a batch that was never submitted may be split to fit.
 
         None also if mails were cancelled or handed back meanwhile: it is due again at once.
@@ -78,9 +84,12 @@ class Later:
         if not states:
             self._forget(batch.id)
             return None
-        task, rendered = self._rendered(self._task(batch, connector, company, states))
+        task = self._task(batch, connector, company, states)
+        if most is not None:
+            task = replace(task, batch_size=min(most, task.batch_size))
+        task, rendered = self._rendered(task)
         desk.drop(batch, rendered.dropped)
-        chosen = self._fit(batch, company, rendered)
+        chosen = self._fit(batch, company, rendered, task.batch_size)
         if not chosen:
             self._nothing_left(batch)
             return None
@@ -192,7 +201,9 @@ class Later:
         silent_asks = batch.silent_asks + (batch.id in self._silent)
         return now + int(self._timeout * 2**silent_asks)
 
-    def _fit(self, batch: DueBatch, company: Company, rendered: Rendered) -> tuple[int, ...]:
+    def _fit(
+        self, batch: DueBatch, company: Company, rendered: Rendered, batch_size: int
+    ) -> tuple[int, ...]:
         """The mails of one message; the rest goes to other batches, by SMTP or back to Moodle."""
         groups = rendered.groups
         if len(groups) == 1 and not rendered.too_large:
@@ -213,7 +224,10 @@ class Later:
                     _split_off(tx, database, batch, [rest], "smtp")
                 elif rest:
                     asks.send_by_smtp(tx, database, [batch.id])
-            _split_off(tx, database, batch, kept[1:], batch.provider)
+            others = kept[1:]
+            if others and batch_size < self._batch_size:  # many only because few may leave now
+                others = [tuple(chain(*others))]
+            _split_off(tx, database, batch, others, batch.provider)
         return kept[0] if kept else ()
 
     def _give_back(

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+
+from sqlalchemy import Connection
 
 from sidecar.breaker import Breaker
 from sidecar.context import Context
 from sidecar.holds import Holds
 from sidecar.metrics.facts import Values
-from sidecar.store import facts, retention
+from sidecar.store import facts, quota, retention
+from sidecar.store.database import Database
 
 HEALTHY_SECONDS = 120.0
 """How old the last cycle may be before the process counts as dead."""
@@ -190,7 +194,7 @@ class Health:
                 "manireports_site_led": {(): float(facts.site_led(conn, database))},
             }
             found |= _flights(facts.flights(conn, database), now)
-            found |= _limits(facts.limits(conn, database), recent)
+            found |= _limits(facts.limits(conn, database), partial(_used, conn, database))
         return found
 
 
@@ -215,28 +219,28 @@ def _flights(found: list[facts.Flight], now: int) -> dict[str, Values]:
     }
 
 
-def _limits(found: list[facts.Limits], recent: facts.Counts) -> dict[str, Values]:
+def _used(conn: Connection, database: Database, company_id: int) -> float:
+    return float(quota.used(conn, database, company_id).mails)
+
+
+def _limits(found: list[facts.Limits], used: Callable[[int], float]) -> dict[str, Values]:
     """Quotas and rates; what row 0 says holds where a company says nothing."""
     default = next((row for row in found if row.company == 0), None)
-    sent: dict[str, float] = {}
-    for (company, _provider, status), number in recent.items():
-        if status == "sent":
-            sent[company] = sent.get(company, 0.0) + number
     quotas: dict[tuple[str, ...], float] = {}
     rates: dict[tuple[str, ...], float] = {}
     enabled: dict[tuple[str, ...], float] = {}
     for row in found:
         who = (str(row.company),)
         enabled[who] = float(row.enabled)
-        quota = row.quota or (default.quota if default else None)
-        rate = row.rate or (default.rate if default else None)
-        if quota:
-            quotas[who] = float(quota)
+        most = row.quota if row.quota is not None else default and default.quota
+        rate = row.rate if row.rate is not None else default and default.rate
+        if most:
+            quotas[who] = float(most)
         if rate:
             rates[who] = float(rate)
     return {
         "manireports_company_enabled": enabled,
         "manireports_daily_quota_mails": quotas,
-        "manireports_daily_quota_used_mails": {c: sent.get(c[0], 0.0) for c in quotas},
+        "manireports_daily_quota_used_mails": {c: used(int(c[0])) for c in quotas},
         "manireports_send_rate_limit_mails_per_second": rates,
     }

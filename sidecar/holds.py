@@ -9,6 +9,7 @@ from sidecar.send_window import in_words, parse
 from sidecar.store.companies import Company
 
 NOBODY: Mapping[int, Standing] = {}
+NO_REASON: Mapping[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,16 @@ def holds_now(
     *,
     everything: bool,
     stopped: Mapping[int, Standing] = NOBODY,
+    used_up: Mapping[int, str] = NO_REASON,
 ) -> Holds:
     """What is held at ``now``, Unix seconds of the database's clock.
 
     A window that cannot be read holds its company's mail: it was meant to. stopped: what the
-    companies' reputation made us do.
+    companies' reputation made us do. used_up: companies whose daily quota is, and why.
     """
     held = {
         company.company_id: _reason(company, now, stopped.get(company.company_id, Standing()))
+        or used_up.get(company.company_id, "")
         for company in companies
     }
     return Holds(everything, jobs, {company: why for company, why in held.items() if why})
@@ -63,3 +66,10 @@ def _reason(company: Company, now: float, standing: Standing) -> str:
     except ConfigError as error:
         return str(error)
     return "" if opens <= now else f"outside its send window until {in_words(opens)}"
+
+
+def used_up(state: Mapping[str, object]) -> dict[int, str]:
+    """Company → why its daily quota lets nothing leave, as the site row's state says."""
+    found = state.get("used_up")
+    told = found.items() if isinstance(found, dict) else ()
+    return {int(company): str(why) for company, why in told if str(company).isdecimal()}

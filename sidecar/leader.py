@@ -1,18 +1,18 @@
 """What the process that leads a site does in one cycle: answer, look, claim, dispatch, show."""
 
 import logging
-import math
 import time
 from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
-from sidecar.errors import ConnectorError, DatabaseError, SidecarError
+from sidecar.errors import DatabaseError, SidecarError
 from sidecar.health import Inside
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
+from sidecar.pollers.depths import Depths
 from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import ASIDE, QUESTIONS, URGENT, answer_requests
 from sidecar.pollers.results import Results
@@ -23,7 +23,7 @@ from sidecar.render_process import RenderProcess
 from sidecar.reputation import standings
 from sidecar.retention import Retention, retention_days
 from sidecar.routes import Routes
-from sidecar.store import requests, results
+from sidecar.store import asks, requests, results
 from sidecar.store.companies import Companies
 from sidecar.store.database import translated
 from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
@@ -93,6 +93,7 @@ class Leader:
         self._backlog: dict[str, list[int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._started_at = started_at
+        self._used_up: dict[int, str] = {}
         routes.site_uid = site.site_uid
         self._draining = False
         self._held_sources: frozenset[str] = frozenset()
@@ -121,6 +122,7 @@ class Leader:
             context.metrics,
             site.site_uid,
         )
+        self._depths = Depths(routes, context.metrics)
         self._retention = Retention(context.database, context.lease, self._pollers)
         self._feedback = FeedbackPoller(
             context.database,
@@ -194,18 +196,8 @@ class Leader:
         return Inside(self.dispatcher.breakers(), self.dispatcher.holds, tuple(sorted(doubts)))
 
     def show_depths(self) -> None:
-        """Ask each provider that has a queue how much waits there. Raises DatabaseError."""
-        gauge = self._context.metrics.provider_queue
-        for company in self._context.companies():
-            if not company.claims or company.provider == "smtp":
-                continue
-            who = (str(company.company_id), company.provider, "jobs")
-            try:
-                route = self._routes.cloud(company, company.provider)
-                depth = self._routes.connector(route).depth()
-            except (MailSettingsError, ConnectorError):
-                depth = None
-            gauge.labels(*who).set(math.nan if depth is None else depth)
+        """Ask each provider that has queues how much waits there. Raises DatabaseError."""
+        self._depths.show(self._context.companies())
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""
@@ -246,6 +238,9 @@ class Leader:
         holds, database = self.dispatcher.holds, self._context.database
         if not holds.everything:
             with database.read() as conn:
+                for company_id in self._used_up:  # what left before is still to be told of
+                    if asks.awaits_results(conn, database, company_id):
+                        return False
                 if unfinished_batches(
                     conn,
                     database,
@@ -266,14 +261,22 @@ class Leader:
     def look_at_holds(self) -> None:
         """Hold what an admin has paused, and what is outside its hours. Raises DatabaseError."""
         context, site = self._context, read_site(self._context.database)
+        companies = context.companies()
+        used_up = self.dispatcher.quotas.used_up(companies)
+        if used_up != self._used_up:
+            told: dict[str, object] = {"used_up": {str(c): why for c, why in used_up.items()}}
+            with context.database.write(context.lease.token) as tx:
+                update_state(tx, context.database, told)
+            self._used_up = used_up
         with context.database.read() as conn:
             jobs = paused_jobs(conn, context.database)
         holds = holds_now(
-            context.companies(),
+            companies,
             jobs,
             site.now,
             everything=bool(site.state.get(EVERYTHING)),
             stopped=standings(site.state),
+            used_up=used_up,
         )
         if holds != self.dispatcher.holds:
             self.dispatcher.holds = holds

@@ -1,23 +1,14 @@
 """What pages ask that changes nothing: what would be claimed, whether a provider answers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 
 from sidecar.context import Context
 from sidecar.errors import SidecarError
 from sidecar.preview import preview
+from sidecar.steps import FAIL, OK, WARN, Step
 
 Params = Mapping[str, object]
 Answer = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was tried, and what came of it in the admin's words."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 class Questions:
@@ -35,7 +26,7 @@ class Questions:
             return self._observe(company_id)
         if action == "test_connection":
             steps = self.connection(company_id)
-            return {"ok": all(step.ok for step in steps), "steps": [asdict(s) for s in steps]}
+            return {"ok": all(step.ok for step in steps), "steps": [s.as_dict() for s in steps]}
         raise SidecarError(f"unknown request: {action}")
 
     def _observe(self, company_id: int) -> Answer:
@@ -50,20 +41,20 @@ class Questions:
         context = self._context
         observation = context.observe()
         for reason in observation.blocked:
-            yield Step("site", False, reason)
+            yield Step(FAIL, "site", reason)
         company = context.companies().get(company_id)
         routes = context.routes(lambda: None)
         routes.site_uid = context.identify().site_uid
         try:
             route = routes.find(observation.config, company, company.provider)
         except SidecarError as error:
-            yield Step("settings", False, str(error))
+            yield Step(FAIL, "settings", str(error))
             return
-        yield Step("settings", True, f"complete, mail goes by {company.provider}")
+        yield Step(OK, "settings", f"complete, mail goes by {company.provider}")
         try:
             probe = routes.connector(route).probe()
         finally:
             routes.close(1.0)
-        yield Step("provider", probe.ok, probe.detail)
+        yield Step(OK if probe.ok else FAIL, "provider", probe.detail)
         if probe.doubt:
-            yield Step("advice", True, probe.doubt)
+            yield Step(WARN, "advice", probe.doubt)

@@ -59,11 +59,14 @@ class Rendered:
 class Elsewhere(Protocol):
     """Renders where it does not hold up what else this process does.
 
-    running: whether it is at hand; else the first batch waits until it is.
+    running: whether it is at hand.
     """
 
     @property
     def running(self) -> bool: ...
+
+    def start(self) -> None:
+        """Have it at hand soon; waits for nothing."""
 
     def render(self, task: Task) -> Future[Rendered]:
         """``render``; the future raises SidecarError."""

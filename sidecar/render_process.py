@@ -28,7 +28,7 @@ REST_SECONDS = 60.0
 
 
 class RenderProcess:
-    """``render.Elsewhere``: the process starts with the first batch, and ends when it rests."""
+    """``render.Elsewhere``: the process starts when it is told to, and ends when it rests."""
 
     def __init__(self, settings: Settings, site_uid: str) -> None:
         self._settings, self._site_uid = settings, site_uid
@@ -36,13 +36,19 @@ class RenderProcess:
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._ready = False
         self._used = 0.0
         self._closed = False
 
     @property
     def running(self) -> bool:
         """``Elsewhere.running``."""
-        return self._pipe is not None
+        return self._ready
+
+    def start(self) -> None:
+        """``Elsewhere.start``."""
+        self._used = time.monotonic()
+        self._thread.submit(self._begin)
 
     def render(self, task: Task) -> Future[Rendered]:
         """``Elsewhere.render``."""
@@ -62,8 +68,8 @@ class RenderProcess:
         if self._closed:
             raise SidecarError("the sidecar is stopping")
         self._used = time.monotonic()
-        pipe = self._pipe or self._start()
         try:
+            pipe = self._pipe or self._start()
             pipe.send(task)
             answer = pipe.recv()
         except (OSError, EOFError) as error:
@@ -73,7 +79,16 @@ class RenderProcess:
             return answer
         raise SidecarError(str(answer))
 
+    def _begin(self) -> None:
+        try:
+            if not (self._pipe or self._closed):
+                self._start()
+        except (OSError, EOFError) as error:
+            self._end()
+            log.warning("the process that renders has not started: %s", error or "it has ended")
+
     def _start(self) -> Connection:
+        """Start it and wait until it is ready. Raises OSError, EOFError."""
         spawn = multiprocessing.get_context("spawn")  # a fork would share our database connections
         ours, theirs = spawn.Pipe()
         process = spawn.Process(
@@ -83,10 +98,13 @@ class RenderProcess:
         theirs.close()
         with self._lock:
             self._process, self._pipe = process, ours
+        ours.recv()
+        self._ready = True
         return ours
 
     def _end(self) -> None:
         with self._lock:
+            self._ready = False
             process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
         if pipe is not None:
             pipe.close()
@@ -102,6 +120,7 @@ def _serve(pipe: Connection, settings: Settings, site_uid: str) -> None:
     context = Context(settings)
     sources = context.pollers(site_uid)
     with contextlib.suppress(EOFError, OSError):
+        pipe.send("ready")
         while True:
             task: Task = pipe.recv()
             try:

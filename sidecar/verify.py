@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sidecar.connectors.accounts import AwsAccount
 from sidecar.connectors.aws import AwsConnector
-from sidecar.connectors.aws_watch import DEAD_LETTERS, AwsWatch
+from sidecar.connectors.aws_queues import DEAD_LETTERS
+from sidecar.connectors.aws_watch import AwsWatch
 from sidecar.connectors.base import Verdict
 from sidecar.errors import ConnectorError, MessageError
 from sidecar.mail import Address, Content, Mail, MailBatch, mail_key
@@ -21,6 +22,7 @@ from sidecar.message import (
     parse_envelope,
     parse_result,
 )
+from sidecar.steps import FAIL, OK, WARN, Step
 from sidecar.store import inbox
 from sidecar.store.database import Database
 
@@ -30,23 +32,8 @@ TRIES = 4
 """How often a worker tries a message before the sidecar has to ask again."""
 PAUSE = 0.5
 
-OK, WARN, FAIL = "ok", "warn", "FAIL"
 Found = tuple[str, str]
 """A level, and what there is to say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was looked at. level: ok, warn or FAIL."""
-
-    level: str
-    name: str
-    detail: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether mail can be sent all the same."""
-        return self.level != FAIL
 
 
 @dataclass(frozen=True, slots=True)

@@ -478,6 +478,10 @@ class Ahead:
         self._rig = rig
         self.tasks: list[Task] = []
         self.trouble: SidecarError | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
 
     def render(self, task: Task) -> Future[Rendered]:
         self.tasks.append(task)
@@ -518,7 +522,15 @@ def test_another_process_is_only_started_if_much_waits(rig: Rig) -> None:
     job, ahead = rig.books.capture(2), Ahead(rig)
     ahead.running = False
     expect(rig, ahead, job.batch, start=False)
-    assert not ahead.tasks
+    assert (ahead.starts, ahead.tasks) == (0, [])
+    assert rig.ask(job.batch) == job.mails
+
+
+def test_no_batch_waits_until_another_process_is_there(rig: Rig) -> None:
+    job, ahead = rig.books.capture(2), Ahead(rig)
+    ahead.running = False
+    expect(rig, ahead, job.batch)
+    assert (ahead.starts, ahead.tasks) == (1, [])
     assert rig.ask(job.batch) == job.mails
 
 

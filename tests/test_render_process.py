@@ -52,6 +52,19 @@ def children() -> list[psutil.Process]:
     return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
+def test_nothing_waits_while_it_starts(context: Context, task: Task) -> None:
+    elsewhere = RenderProcess(context.settings, "site")
+    try:
+        elsewhere.start()
+        elsewhere.start()
+        assert not elsewhere.running
+        wait_for(lambda: elsewhere.running, 30, "the process is ready")
+        assert len(children()) == 1
+        assert elsewhere.render(task).result(30).groups
+    finally:
+        elsewhere.close()
+
+
 def test_it_renders_as_we_do_and_is_started_anew_when_it_dies(context: Context, task: Task) -> None:
     here = render(context.database, context.pollers("site"), task)
     elsewhere = RenderProcess(context.settings, "site")

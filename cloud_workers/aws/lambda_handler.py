@@ -15,7 +15,7 @@ Environment:
   CALLBACK_URL       optional; https, or http on this very host
   CONFIGURATION_SET  optional; of SES
   TENANT_NAME        optional; of SES, which then counts this sender's bounces by itself
-  CONCURRENCY        optional; sends in flight, 1 to 10, default 8
+  CONCURRENCY        optional; most sends in flight, 1 to 30, default 30
   MAX_RATE           optional; mails a second of all functions together, like 14 or 0.5
   MAX_RECEIVES       optional; the queue's maxReceiveCount, see below
 
@@ -61,8 +61,10 @@ T = TypeVar("T")
 
 DELAYS = (5, 30, 120)
 """Seconds that the queue keeps a message after its first, second and third try."""
-WINDOW = 10
-"""Most mails that are claimed and not yet recorded: what one crash can leave uncertain."""
+WINDOW, MOST_WINDOW = 8, 30
+"""Mails that are claimed at a time: at first and after any trouble, and at most. While SES takes
+all of them, a window is twice the last. What is claimed and not yet recorded, one crash leaves
+uncertain."""
 LIFETIME = 30 * 86400
 """Seconds that the ledger remembers, and that a message may be old."""
 PAUSE_DELAY, QUOTA_DELAY = 300, 3600
@@ -149,9 +151,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     keys, arn = environ.get("KEYS", ""), environ.get("SECRET_ARN", "")
     if bool(keys) == bool(arn):
         raise ConfigurationError("KEYS or SECRET_ARN must be set, and only one of them")
-    concurrency = environ.get("CONCURRENCY") or "8"
-    if concurrency not in map(str, range(1, WINDOW + 1)):
-        raise ConfigurationError(f"CONCURRENCY must be a number from 1 to {WINDOW}")
+    concurrency = environ.get("CONCURRENCY") or str(MOST_WINDOW)
+    if concurrency not in map(str, range(1, MOST_WINDOW + 1)):
+        raise ConfigurationError(f"CONCURRENCY must be a number from 1 to {MOST_WINDOW}")
     return Settings(
         table=_required(environ, "TABLE"),
         site_uid=_required(environ, "SITE_UID"),
@@ -1113,9 +1115,7 @@ class Worker:
         self._rate = Rate(aws.dynamodb, settings.table, settings.max_rate)
         # No function holds more than a second of the rate: the others wait for their share.
         most = int(settings.max_rate) or 1
-        self._window = (
-            min(settings.concurrency, most) if settings.max_rate else settings.concurrency
-        )
+        self._most = min(settings.concurrency, most) if settings.max_rate else settings.concurrency
 
     def handle(self, record: Mapping[str, Any]) -> bool:
         """Work on one message; False: the queue must bring it again."""
@@ -1207,7 +1207,7 @@ class Worker:
 
     def _send_all(self, books: Books, job: Job, last: bool) -> Try:
         """Window after window, until all are tried, SES is in trouble or time is short."""
-        done, todo, full = Try(), books.claimable(), self._window
+        done, todo, full = Try(), books.claimable(), min(WINDOW, self._most)
         settings = self._settings
         named = {"ConfigurationSetName": settings.configuration_set, "TenantName": settings.tenant}
         options = {name: value for name, value in named.items() if value}
@@ -1220,8 +1220,8 @@ class Worker:
             todo = todo[len(window) :]
             claimed = books.turn(done.unrecorded, window)
             done.take_in(dict(zip(claimed, self._pool.map(sender, claimed), strict=True)))
-            size = full
             kinds = {result.kind for result in done.unrecorded.values()}
+            size = min(2 * size, self._most) if kinds == {Kind.SENT} and size >= full else full
             if todo and not done.stop and Kind.SOON in kinds:
                 rest(BREATH)
         done.left += todo

@@ -8,15 +8,16 @@ import click
 from sidecar.cli.aws_account import connected
 from sidecar.cli.aws_deploy import Deployment, Wishes
 from sidecar.cli.common import App, json_option, pass_app, print_json, print_table
+from sidecar.connectors.aws_queues import DEAD_LETTERS
 from sidecar.connectors.aws_stack import AwsAdmin
-from sidecar.connectors.aws_watch import DEAD_LETTERS
 from sidecar.errors import ConfigError, ConnectorError, SidecarError
 from sidecar.mail import Address
 from sidecar.moodle.mail_settings import diversion, noreply_address
 from sidecar.reputation import Standing, standings
+from sidecar.steps import Step
 from sidecar.store import feedback
 from sidecar.store.site import read_site
-from sidecar.verify import SIMULATOR, Step, Test, verify
+from sidecar.verify import SIMULATOR, Test, verify
 
 company_option = click.option(
     "--company", "company_id", type=click.IntRange(min=0), required=True, metavar="ID"
@@ -48,9 +49,9 @@ def verify_command(
     for step in steps_of(app, company_id, to or "", wait, send=not no_mail):
         steps.append(step)
         if not as_json:
-            click.echo(f"{step.level:<5} {step.name:<18} {step.detail}")
+            click.echo(step.line())
     if as_json:
-        print_json([{**asdict(step), "ok": step.ok} for step in steps])
+        print_json([step.as_dict() for step in steps])
     if not all(step.ok for step in steps):
         raise SystemExit(1)
 
@@ -193,7 +194,7 @@ def deploy(
         return
     failed = False
     for step in steps_of(app, company_id, to, wait, send=True):
-        click.echo(f"{step.level:<5} {step.name:<18} {step.detail}")
+        click.echo(step.line())
         failed = failed or not step.ok
     if failed:
         raise SidecarError(

@@ -25,6 +25,7 @@ def company() -> None:
 @click.option("--pause/--resume", "paused", default=None, help="Hold its mail for now.")
 @click.option("--bulk-threshold", type=click.IntRange(min=1), help="Waiting mails that are bulk.")
 @click.option("--max-send-rate", type=click.IntRange(min=0), help="Mails a second; 0: no limit.")
+@click.option("--daily-quota", type=click.IntRange(min=0), help="Mails in 24 hours; 0: no limit.")
 @click.option("--manager-copies", type=click.Choice(COPIES))
 @click.option("--fallback", type=click.Choice(FALLBACKS), help="When the provider stays down.")
 @click.option("--aws-region", help="Like eu-west-1.")
@@ -112,7 +113,10 @@ def company_list(app: App, as_json: bool) -> None:
         print_json([{**asdict(row), "name": name} for row, name in rows])
         return
     print_table(
-        ["id#", "company", "enabled", "provider", "bulk from#", "rate/s#", "copies", "fallback"],
+        [
+            *("id#", "company", "enabled", "provider", "bulk from#", "rate/s#", "a day#"),
+            *("copies", "fallback"),
+        ],
         [
             [
                 row.company_id,
@@ -121,6 +125,7 @@ def company_list(app: App, as_json: bool) -> None:
                 row.provider,
                 row.bulk_threshold,
                 row.max_send_rate or "",
+                row.daily_quota or "",
                 row.manager_copies,
                 row.fallback or "hold (new users: smtp)",
             ]

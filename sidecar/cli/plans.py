@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sidecar.context import Context
-from sidecar.holds import holds_now
+from sidecar.holds import holds_now, used_up
 from sidecar.plan import MEASURED_SECONDS, Plan, Progress, plan
 from sidecar.reputation import standings
 from sidecar.store.jobs import JobRow
@@ -29,6 +29,7 @@ def plans_of(context: Context, rows: Collection[JobRow]) -> dict[int, Plan]:
         site.now,
         everything=bool(site.state.get(EVERYTHING)),
         stopped=standings(site.state),
+        used_up=used_up(site.state),
     )
     found = {}
     for row in running:

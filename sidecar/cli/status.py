@@ -17,6 +17,7 @@ from sidecar.cli.plans import in_short, plans_of
 from sidecar.cli.show import size_of
 from sidecar.context import Context
 from sidecar.errors import SidecarError
+from sidecar.holds import used_up
 from sidecar.moodle.people import company_names
 from sidecar.store import facts
 from sidecar.store import jobs as store
@@ -49,6 +50,7 @@ class Screen:
         found += [str(doubt) for doubt in _listed(self.site.state.get("lock_doubts"))]
         if self.site.state.get(EVERYTHING):
             found.append("all mail is held: `resume all`")
+        found += [f"company {c}: {why}" for c, why in sorted(used_up(self.site.state).items())]
         return found
 
     @property

@@ -8,7 +8,8 @@ from sidecar.cli.common import App, pass_app
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.lifecycle import ENDED
 from sidecar.moodle.people import find_users
-from sidecar.questions import Questions, Step
+from sidecar.questions import Questions
+from sidecar.steps import FAIL, OK, Step
 from sidecar.store.finding import mails_to
 from sidecar.store.site import read_site
 
@@ -31,7 +32,7 @@ def company_test(app: App, company_id: int, mail_to: str | None) -> None:
 
 
 def _say(step: Step) -> None:
-    click.echo(f"{'ok' if step.ok else 'FAIL':<5} {step.name:<9} {step.detail}")
+    click.echo(step.line(9))
 
 
 def _send(app: App, company_id: int, person: str) -> None:
@@ -54,10 +55,10 @@ def _send(app: App, company_id: int, person: str) -> None:
             mails = mails_to(conn, context.database, [user_id], [])
         mail = next(mail for mail in mails if mail.job_id == job_id)
         if mail.status == "sent":
-            _say(Step("mail", True, f"sent to {mail.email}, job {job_id}"))
+            _say(Step(OK, "mail", f"sent to {mail.email}, job {job_id}"))
             return
         if mail.status in ENDED:
-            _say(Step("mail", False, f"job {job_id}: {mail.status}: {mail.error}"))
+            _say(Step(FAIL, "mail", f"job {job_id}: {mail.status}: {mail.error}"))
             raise SystemExit(1)
         time.sleep(0.2)
     raise SidecarError(f"no answer after {WAIT_SECONDS:.0f} s: see `job {job_id}`")

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.accounts import AwsAccount
@@ -18,6 +18,7 @@ from sidecar.connectors.aws_client import (
 )
 from sidecar.connectors.aws_feedback import parse_feedback
 from sidecar.connectors.aws_ledger import KEY, Ledger
+from sidecar.connectors.aws_queues import DEAD_LETTERS, AwsQueues
 from sidecar.connectors.aws_submit import CALL_BYTES, CALL_ENTRIES, Limits, Submit
 from sidecar.connectors.base import (
     Collected,
@@ -42,6 +43,13 @@ MAX_BYTES = CALL_BYTES - 1024
 SIZE_ASKED_AGAIN = 60.0
 """Seconds until a queue is asked again that did not say how large its messages may be."""
 
+_QUEUES = {
+    JOBS_QUEUE: "jobs",
+    DEAD_LETTERS: "dead_letters",
+    RESULTS_QUEUE: "results",
+    FEEDBACK_QUEUE: "feedback",
+}
+
 SIZE: "QueueAttributeNameType" = "MaximumMessageSize"
 DEPTH: "Sequence[QueueAttributeNameType]" = (
     "ApproximateNumberOfMessages",
@@ -58,10 +66,10 @@ class AwsConnector:
     waits for a result, 0 to 20. timeout: seconds that an answer may take, beside ``wait``.
 
     IAM actions: sqs:SendMessage and sqs:GetQueueAttributes on the jobs queue; with a results or a
-    feedback queue sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it; with a
-    ledger
-    dynamodb:GetItem, dynamodb:PutItem and dynamodb:DescribeTable on it; ses:GetAccount; with a KMS
-    key of a queue's own kms:GenerateDataKey and kms:Decrypt on that key.
+    feedback queue sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it; the last
+    of these on the dead-letter queue; with a ledger dynamodb:GetItem, dynamodb:PutItem and
+    dynamodb:DescribeTable on it; ses:GetAccount; with a KMS key of a queue's own
+    kms:GenerateDataKey and kms:Decrypt on that key.
     """
 
     name = "aws"
@@ -182,6 +190,11 @@ class AwsConnector:
         except ConnectorError as error:
             log.warning("the depth is not known: %s", error)
             return None
+
+    def depths(self) -> Mapping[str, int]:
+        """``WatchedConnector.depths``."""
+        found = AwsQueues(self._clients).depths()
+        return {_QUEUES[depth.name]: depth.messages for depth in found}
 
     def probe(self) -> Probe:
         """Ask the queues and the ledger what they are."""

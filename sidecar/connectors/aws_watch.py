@@ -1,6 +1,5 @@
 """Looking at what a company has at AWS, and moving what its queue gave up."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,37 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.accounts import AwsAccount
-from sidecar.connectors.aws_client import (
-    FEEDBACK_QUEUE,
-    JOBS_QUEUE,
-    RESULTS_QUEUE,
-    SES,
-    AwsClients,
-)
+from sidecar.connectors.aws_client import JOBS_QUEUE, SES, AwsClients
+from sidecar.connectors.aws_queues import DEAD_LETTERS, AwsQueues, Depth
 from sidecar.errors import Rejected
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef, SendMessageRequestTypeDef
 
-DEAD_LETTERS = "dead-letter queue"
 TIMEOUT = 20.0
 MOVING_SECONDS = 300
 """How long a message that is being moved stays hidden where it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How many messages a queue holds, about: those that wait, are in work, or come later."""
-
-    name: str
-    waiting: int
-    in_work: int
-    delayed: int
-
-    @property
-    def messages(self) -> int:
-        """All of them."""
-        return self.waiting + self.in_work + self.delayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +34,7 @@ class AwsWatch:
     def __init__(self, account: AwsAccount) -> None:
         self._account = account
         self._clients = AwsClients(account, timeout=TIMEOUT, connections=4)
+        self._queues = AwsQueues(self._clients)
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,21 +42,7 @@ class AwsWatch:
 
     def depths(self) -> list[Depth]:
         """The company's queues, the dead-letter queue among them if there is one."""
-        account = self._account
-        queues = [(JOBS_QUEUE, account.queue_url), (DEAD_LETTERS, self.dead_letters_url())]
-        queues += [
-            (RESULTS_QUEUE, account.results_queue_url),
-            (FEEDBACK_QUEUE, account.feedback_queue_url),
-        ]
-        return [self._depth(name, url) for name, url in queues if url]
-
-    def dead_letters_url(self) -> str:
-        """Where the jobs queue puts what it gives up; '' if it gives up nothing."""
-        policy = self._attributes(JOBS_QUEUE, self._account.queue_url).get("RedrivePolicy")
-        if not policy:
-            return ""
-        name = str(json.loads(policy)["deadLetterTargetArn"]).rpartition(":")[2]
-        return f"{self._account.queue_url.rpartition('/')[0]}/{name}"
+        return self._queues.depths()
 
     def redrive(self, moved: Callable[[int], None]) -> int:
         """Put what is in the dead-letter queue now back into the jobs queue; returns how much.
@@ -85,10 +50,10 @@ class AwsWatch:
         moved: told how much that is so far. Sent first, deleted after: a message may come twice,
         the ledger knows. Interrupted, what is left stays where it is.
         """
-        source = self.dead_letters_url()
+        source = self._queues.dead_letters_url()
         if not source:
             raise Rejected(f"{JOBS_QUEUE}: it has no {DEAD_LETTERS}", "no_dead_letters")
-        left = self._depth(DEAD_LETTERS, source).messages
+        left = self._queues.depth(DEAD_LETTERS, source).messages
         number = 0
         for message in self._take(source, left):
             self._clients.ask(JOBS_QUEUE, partial(self._send, message))
@@ -141,19 +106,6 @@ class AwsWatch:
             MessageSystemAttributeNames=["MessageGroupId"],
             WaitTimeSeconds=1,
         ).get("Messages", [])
-
-    def _depth(self, name: str, url: str) -> Depth:
-        found = self._attributes(name, url)
-        kinds = ("", "NotVisible", "Delayed")
-        numbers = [int(found.get(f"ApproximateNumberOfMessages{kind}", "0")) for kind in kinds]
-        return Depth(name, *numbers)
-
-    def _attributes(self, name: str, url: str) -> dict[str, str]:
-        def call() -> dict[str, str]:
-            answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-            return {str(key): value for key, value in answer["Attributes"].items()}
-
-        return self._clients.ask(name, call)
 
 
 def identity_of(name: str, answer: dict) -> Identity:  # type: ignore[type-arg]

@@ -1,6 +1,6 @@
 """The protocol that every connector follows (DESIGN §7)."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -199,3 +199,12 @@ class FeedbackConnector(Connector, Protocol):
 
     def quota(self) -> Quota:
         """What the account may send. Raises ConnectorError."""
+
+
+@runtime_checkable
+class WatchedConnector(Connector, Protocol):
+    """A connector whose provider has more queues than that of jobs."""
+
+    def depths(self) -> Mapping[str, int]:
+        """Messages that are there, about: in ``jobs``, and in what there is of ``dead_letters``,
+        ``results`` and ``feedback``. Raises ConnectorError."""

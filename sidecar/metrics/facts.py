@@ -70,7 +70,7 @@ FACTS = (
     ),
     Fact(
         "manireports_daily_quota_used_mails",
-        "Mails that count against it: sent by jobs of the last 24 hours.",
+        "Mails that count against it: that left within 24 hours, by whichever provider.",
         ("company",),
     ),
     Fact(

@@ -6,14 +6,15 @@ of the address that the mail went to. Nothing is ever removed from the suppressi
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from sidecar.connectors.base import CollectedFeedback, Feedback, FeedbackConnector, FeedbackKind
-from sidecar.errors import ConnectorError, SidecarError
+from sidecar.errands import Errands
+from sidecar.errors import SidecarError
 from sidecar.lifecycle import BOUNCED, COMPLAINED, REJECTED, SOFT_BOUNCED
 from sidecar.metrics.registry import Metrics
 from sidecar.recorder import Recorder
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 TROUBLE_SECONDS = 60.0
 """How long a feedback queue is left alone that could not be read."""
+PATIENCE = 2.0
+"""How long a poll waits for queues that have not answered; what they have comes with the next."""
 PAGES = 50
 """Most calls that one look makes to a queue, ten messages each."""
 
@@ -68,7 +71,7 @@ class FeedbackPoller:
         self._routes = routes
         self._metrics = metrics
         self._site_uid = site_uid
-        self._next: dict[str, float] = {}
+        self._errands: Errands[str] = Errands("the feedback queue cannot be read", TROUBLE_SECONDS)
 
     def poll(self, companies: Companies) -> int:
         """Take in what providers have; returns how many messages that were.
@@ -76,18 +79,14 @@ class FeedbackPoller:
         Raises DatabaseError and LeaseLostError.
         """
         self._note_resumed(companies)
-        number = 0
+        drains = {}
         for queue, route in self._routes.feedback(companies).items():
-            if time.monotonic() < self._next.get(queue, 0.0):
-                continue
             connector = self._routes.connector(route)
             if isinstance(connector, FeedbackConnector):
-                try:
-                    number += self._drain(connector, _Members(companies, queue))
-                except ConnectorError as error:
-                    self._next[queue] = time.monotonic() + TROUBLE_SECONDS
-                    log.warning("the feedback queue cannot be read: %s", error)
-        return number
+                drains[queue] = partial(self._drain, connector, _Members(companies, queue))
+        self._errands.begin(drains)
+        self._errands.wait_for_all(PATIENCE)
+        return self._errands.take()
 
     def _note_resumed(self, companies: Companies) -> None:
         """An admin let companies go on that we had stopped: their rates are taken anew."""
@@ -99,6 +98,7 @@ class FeedbackPoller:
                     update_state(tx, self._database, kept(company_id, Standing(tx.now)))
 
     def _drain(self, connector: FeedbackConnector, members: "_Members") -> int:
+        """Take in what a queue has; in a thread of its own. Raises ConnectorError."""
         number = 0
         for _ in range(PAGES):
             done = self._take_in(connector.collect_feedback(), members)

@@ -9,15 +9,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection
+from functools import partial
 
 from sidecar import settle
-from sidecar.connectors.base import Collected, Connector
-from sidecar.errors import ConnectorError, EncryptionError, MessageError, SidecarError
+from sidecar.connectors.base import Collected
+from sidecar.errands import Errands
+from sidecar.errors import EncryptionError, MessageError, SidecarError
 from sidecar.message import RESULT, is_signed, parse_envelope, parse_result
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
 from sidecar.recorder import Recorder
-from sidecar.routes import Routes
+from sidecar.routes import Route, Routes
 from sidecar.settle import Applied
 from sidecar.store import inbox, reports
 from sidecar.store.companies import CallbackKey, Companies
@@ -38,6 +40,15 @@ PURGE_SECONDS = 600.0
 
 TROUBLE_SECONDS = 30.0
 """How long a results queue is left alone that could not be read."""
+
+RECEIVES = 50
+"""Most calls that one look makes to a queue, ten messages each."""
+
+PATIENCE = 2.0
+"""How long a poll waits for queues that have not answered; what they have comes with the next."""
+
+TURN = 0.2
+"""How long what was taken in waits for more, before it is settled."""
 
 
 class Results:
@@ -60,7 +71,7 @@ class Results:
         self._vault = vault
         self._metrics = metrics
         self._site_uid = site_uid
-        self._quiet_until: dict[Connector, float] = {}
+        self._errands: Errands[Route] = Errands("the results queue cannot be read", TROUBLE_SECONDS)
         self._waits: dict[int, str] = {}
         self._purge_at = 0.0
 
@@ -70,26 +81,32 @@ class Results:
         Raises DatabaseError and LeaseLostError.
         """
         keys = _Keys(companies, self._vault)
-        moved, last = self._collect(companies, keys), 0
+        reporting = self._routes.reporting(companies)
+        self._errands.begin({route: partial(self._collect, route, keys) for route in reporting})
+        until = time.monotonic() + PATIENCE
+        moved = self._settle_all(companies, keys)
+        while self._errands.wait(TURN) and time.monotonic() < until:
+            moved += self._settle_all(companies, keys)
+        moved += self._settle_all(companies, keys)
+        self._purge()
+        return moved + self._errands.take()
+
+    def _settle_all(self, companies: Companies, keys: "_Keys") -> int:
+        moved, last = 0, 0
         while page := inbox.waiting(self._database, last, PAGE):
             moved += self._settle(page, companies, keys)
             last = page[-1].id
-        self._purge()
         return moved
 
-    def _collect(self, companies: Companies, keys: "_Keys") -> int:
-        number = 0
-        for route in self._routes.reporting(companies):
-            connector = self._routes.connector(route)
-            if time.monotonic() < self._quiet_until.get(connector, 0.0):
-                continue
-            try:
-                while done := self._take_in(connector.collect(), keys):
-                    connector.forget(done)
-                    number += len(done)
-            except ConnectorError as error:
-                self._quiet_until[connector] = time.monotonic() + TROUBLE_SECONDS
-                log.warning("the results queue cannot be read: %s", error)
+    def _collect(self, route: Route, keys: "_Keys") -> int:
+        """Take in what a results queue has; in a thread of its own. Raises ConnectorError."""
+        connector, number = self._routes.connector(route), 0
+        for _ in range(RECEIVES):
+            done = self._take_in(connector.collect(), keys)
+            if not done:
+                break
+            connector.forget(done)
+            number += len(done)
         return number
 
     def _take_in(self, collected: Collection[Collected], keys: "_Keys") -> list[str]:

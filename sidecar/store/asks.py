@@ -327,3 +327,19 @@ def mails_at_provider(conn: Connection, database: Database, company_id: int, pro
         )
     )
     return int(conn.execute(query).scalar_one())
+
+
+def awaits_results(conn: Connection, database: Database, company_id: int) -> bool:
+    """Whether any provider has mails of a company of which it said nothing yet."""
+    jobs, r = database.tables.jobs, database.tables.recipients
+    query = (
+        select(r.c.id)
+        .join(jobs, jobs.c.id == r.c.job_id)
+        .where(
+            jobs.c.company_id == company_id,
+            jobs.c.completed_at.is_(None),
+            r.c.status == Recipient.PROCESSING.value,
+        )
+        .limit(1)
+    )
+    return conn.execute(query).first() is not None

@@ -30,6 +30,7 @@ SETTABLE = frozenset(
         "paused",
         "bulk_threshold",
         "max_send_rate",
+        "daily_quota",
         "manager_copies",
         "fallback",
         "aws_access_key",
@@ -74,7 +75,8 @@ class CallbackKey:
 class Company:
     """What is set for one company, defaults of row 0 filled in.
 
-    max_send_rate: mails a second, 0 = no limit. ``enabled`` is never inherited. fallback: '' where
+    max_send_rate: mails a second, 0 = no limit. daily_quota: mails within 24 hours, 0 = no limit.
+    ``enabled`` is never inherited. fallback: '' where
     nobody set one, see ``fallback_for``. The columns named in SECRETS are still encrypted.
     results_queue_url: of Cloudflare the results queue's id; ledger_table: of Cloudflare the URL of
     the Worker, which keeps the ledger. ``results_queue`` and ``ledger`` tell them apart.
@@ -86,6 +88,7 @@ class Company:
     paused: bool = False
     bulk_threshold: int = 10
     max_send_rate: int = 0
+    daily_quota: int = 0
     manager_copies: str = "each"
     fallback: str = ""
     aws_access_key: str = field(default="", repr=False)

@@ -136,7 +136,7 @@ def failures_by_reason(conn: Connection, database: Database, job_ids: Collection
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is set for a company; None where nothing is."""
+    """What is set for a company; None where nothing is, 0 for no limit."""
 
     company: int
     enabled: bool
@@ -149,7 +149,7 @@ def limits(conn: Connection, database: Database) -> list[Limits]:
     c = database.tables.companies
     query = select(c.c.company_id, c.c.enabled, c.c.daily_quota, c.c.max_send_rate)
     return [
-        Limits(company, bool(enabled), quota or None, rate or None)
+        Limits(company, bool(enabled), quota, rate)
         for company, enabled, quota, rate in conn.execute(query)
     ]
 

@@ -17,6 +17,7 @@ from sidecar.store.database import Database
 from sidecar.store.inbox import Delivery
 from sidecar.store.site import read_site
 from tests.e2e.world import World
+from tests.support.aws_door import AwsDoor
 from tests.support.php_site import PhpSite
 from tests.support.processes import run_sidecar
 
@@ -105,6 +106,18 @@ class AwsWorld:
             "SELECT COUNT(*) FROM mdl_manireports_cloud_recipients WHERE retry_of IS NULL"
         )
         return int(jobs) - int(mails)
+
+
+class Stormy(AwsWorld):
+    """An AwsWorld behind a door: what the sidecar asks goes through it, and what asks SES."""
+
+    door: AwsDoor
+
+    def write_config(self, **settings: object) -> None:
+        """Change the sidecar's configuration."""
+        self.world.config = self.world.write_config(
+            self.world.url, aws_endpoint_url=self.door.url, batch_size=50, **settings
+        )
 
 
 def run_sidecar_with_input(world: World, text: str, *arguments: str) -> str:

@@ -1,20 +1,22 @@
 """A site with one enabled company, a recording SMTP sink, and the real daemon in front of both."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 
-from sidecar.demo.cloud import cloud
+from sidecar.demo.cloud import changed_environment, cloud
 from sidecar.demo.sink import Sink
 from sidecar.demo.site import Site
 from sidecar.demo.workerd import Workerd
 from sidecar.store.database import Database
 from tests.conftest import ConfigFile
-from tests.e2e.aws import AwsWorld
+from tests.e2e.aws import AwsWorld, Stormy
 from tests.e2e.cloudflare import CloudflareWorld
 from tests.e2e.world import COMPANY, World
+from tests.support.aws_door import AwsDoor
 
 
 @pytest.fixture
@@ -49,6 +51,19 @@ def aws(world: World) -> Iterator[AwsWorld]:
         made.enable()
         yield made
         database.close()
+
+
+@pytest.fixture
+def stormy(world: World) -> Iterator[Stormy]:
+    """``aws`` behind a door that fails as AWS does."""
+    with cloud("learn.example.test") as running, closing(AwsDoor(running.endpoint)) as door:
+        made = Stormy(world, running, Database(world.url, "mdl_"))
+        made.door = door
+        made.write_config()
+        made.enable()
+        with changed_environment({"AWS_ENDPOINT_URL_SESV2": door.url}):
+            yield made
+        made.database.close()
 
 
 @pytest.fixture

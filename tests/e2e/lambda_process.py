@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 FUNCTION_SECONDS = 32
 """The worker begins nothing in the last 28 of them, and its lease ends 5 s after them."""
+DELAYS, BREATH = (1, 1, 2), 0.1
+"""For what the worker waits longer elsewhere."""
 SHARE = 0.1
 """Of the messages: delivered twice, and as many put back for some seconds."""
 
 
 def short_lived() -> Handler:
-    """The worker as a function with little time."""
+    """The worker as a function with little time, and little to wait for."""
     handler = load_handler()
+    handler.__globals__.update(DELAYS=DELAYS, BREATH=BREATH)
     return lambda event, _context: handler(event, Context(FUNCTION_SECONDS))
 
 

@@ -18,7 +18,7 @@ from tests.e2e.aws import accept
 from tests.e2e.world import World
 from tests.support.aws_door import AwsDoor
 from tests.support.moto_stack import teach_moto
-from tests.support.processes import run_sidecar
+from tests.support.processes import call_sidecar, run_sidecar
 from tests.support.wait import wait_for
 
 DOMAIN = "learn.example.test"
@@ -75,7 +75,7 @@ class Account:
 
     def run(self, *arguments: str, ok: bool = True) -> str:
         """Run a command; what it printed."""
-        done = run_sidecar(self.world.config, *arguments)
+        done = call_sidecar(self.world.config, *arguments)
         assert (done.returncode == 0) is ok, done.stdout + done.stderr
         return done.stdout if "--json" in arguments else done.stdout + done.stderr
 

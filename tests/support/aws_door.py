@@ -24,6 +24,7 @@ class Break(Enum):
 
     DROP = "AWS has not got the request"
     LOSE = "AWS has done what was asked; its answer is lost"
+    HANG = "nothing comes back until the door is closed"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class AwsDoor:
         """SES's: domain or address → whether it is verified."""
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         door = self
 
         class Handler(QuietHandler):
@@ -87,7 +89,12 @@ class AwsDoor:
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _do  # noqa: N815
 
         self._server = LocalServer(Handler)
-        self.url, self.close = self._server.url, self._server.close
+        self.url = self._server.url
+
+    def close(self) -> None:
+        """Let go of everybody."""
+        self._closing.set()
+        self._server.close()
 
     def answer(self, request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer a request, or fail as planned."""
@@ -95,7 +102,9 @@ class AwsDoor:
         with self._lock:
             self.calls[f"{call.service}:{call.action}"] += 1
             trouble = self.plan(call)
-        if trouble is Break.DROP:
+        if trouble is Break.HANG:
+            self._closing.wait()
+        if trouble in {Break.DROP, Break.HANG}:
             request.close_connection = True
             return
         if isinstance(trouble, Refuse):

@@ -321,6 +321,7 @@ class Rig:
             "QUEUE_URL": self.queue,
             "RESULTS_QUEUE_URL": self.results,
             "CALLBACK_URL": f"{self.page.url}/callback",
+            "CONCURRENCY": "8",  # windows that do not grow, unless a test is about that
         }
 
     # The jobs queue and what is called with its messages

@@ -303,7 +303,7 @@ def test_two_keys_and_a_colon_in_a_secret() -> None:
         ("CALLBACK_URL", "https://[moodle/"),
         ("CALLBACK_URL", "https://moodle.example.test:port/"),
         ("CONCURRENCY", "0"),
-        ("CONCURRENCY", "11"),
+        ("CONCURRENCY", "31"),
         ("CONCURRENCY", "many"),
     ],
 )

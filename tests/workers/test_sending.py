@@ -15,7 +15,7 @@ from hypothesis import given
 from moto.ses.models import ses_backends
 
 from cloud_workers.aws import lambda_handler
-from cloud_workers.aws.lambda_handler import Unsendable, build, unpack
+from cloud_workers.aws.lambda_handler import Books, Unsendable, build, unpack
 from sidecar.connectors import mime
 from sidecar.mail import Address, Attachment, Content, Mail, MailBatch
 from sidecar.message import BatchStatus, MailStatus, encode_batch
@@ -26,6 +26,8 @@ from tests.workers.rig import (
     REGION,
     SENDER,
     SITE,
+    Mood,
+    Refuse,
     Rig,
     attachment,
     make_batch,
@@ -101,6 +103,29 @@ def test_several_are_in_flight_but_not_more(rig: Rig, monkeypatch: pytest.Monkey
     rig.ask(make_batch(9))
     assert rig.run() == 0
     assert rig.ses.most_at_once == 3
+
+
+def test_windows_grow_while_all_is_taken_and_shrink_after_trouble(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONCURRENCY", "30")
+    windows: list[int] = []
+    turn = Books.turn
+
+    def spy(books: Books, results: Any, window: Any) -> Any:
+        windows.append(len(window))
+        return turn(books, results, window)
+
+    monkeypatch.setattr(Books, "turn", spy)
+    monkeypatch.setattr(lambda_handler, "BREATH", 0)
+    batch = make_batch(100)
+    late = batch.mails[70].to
+    refused = Refuse(429, "TooManyRequestsException", "Maximum sending rate exceeded")
+    rig.ses.mood = lambda to, nth: refused if to == late and nth == 1 else Mood.TAKE
+    rig.ask(batch)
+    rig.run()
+    assert windows == [8, 16, 30, 30, 8, 8]
+    assert max(Counter(taken.to for taken in rig.ses.taken).values()) == 1
 
 
 def test_a_mail_arrives_as_it_was_written(rig: Rig) -> None:

@@ -49,7 +49,7 @@ def test_the_function_gets_an_environment_that_it_understands(
     names = re.findall(r"^          ([A-Z_]+): ", block, re.MULTILINE)
     values: dict[str, str] = dict.fromkeys(names, "x")
     values |= {"QUEUE_URL": "https://q", "RESULTS_QUEUE_URL": "https://r", "MAX_RATE": "14"}
-    values |= {"CALLBACK_URL": "https://c/d", "MAX_RECEIVES": "20", "CONCURRENCY": "10"}
+    values |= {"CALLBACK_URL": "https://c/d", "MAX_RECEIVES": "20", "CONCURRENCY": "30"}
     settings: Any = read_settings(values)
     assert (settings.max_rate, settings.max_receives, settings.tenant) == (14.0, 20, "x")
     said = re.search(r"maxReceiveCount: (\d+)", TEXT)
