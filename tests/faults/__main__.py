@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def main() -> int:
         for case in chosen:
             print(f"{case.name:<40} {case.full:>6}  {case.covered}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers end with us
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     played = run(chosen, options.dose, options.json)
     if options.markdown:

@@ -47,7 +47,7 @@ def _beside(stage: Stage, world: World, number: int, finding: Finding, endpoint:
     name = f"{world.engine.url.database}copy{number}"
     copy = copied(world, stage.server, name, state=bool(number % 2))
     copy.config = world.write_config(
-        copy.url, name="copy", aws_endpoint_url=endpoint, lease_seconds=1, min_age=0.1
+        copy.url, name="copy", aws_endpoint_url=endpoint, lease_seconds=2, min_age=0.1
     )
     before = _checksums(stage, name)
     with copy.start() as stranger:

@@ -171,7 +171,7 @@ def cut(where: Cut) -> Callable[[Stage, int], Finding]:
         ):
             url = world.engine.url.set(port=proxy.port).render_as_string(hide_password=False)
             world.config = world.write_config(
-                url, lease_seconds=1, min_age=0.1, smtp_max_connections=CONNECTIONS
+                url, lease_seconds=2, min_age=0.1, smtp_max_connections=CONNECTIONS
             )
             world.command("adopt", "--moved")
             with world.start() as daemon:

@@ -28,6 +28,9 @@ ONCE = {"locked", "claimed before commit", "claimed after commit", *AT_A_PROVIDE
 ALONE = {"SMTP before DATA": {"smtp_connections": 1, "smtp_max_connections": 1}}
 """Beside this step another connection could be after its 250."""
 
+HELD = {"peeked", "locked", "claimed before commit", "claimed after commit"}
+"""Steps that are played with the company's mail on hold, so that nothing is under way meanwhile."""
+
 MAILS_A_KILL = 100
 LIFE_SECONDS = 6.0
 """Of which about two pass before the daemon leads: Python starts, the killed one's lease ends."""
@@ -42,7 +45,12 @@ def at_step(name: str) -> Callable[[Stage, int], Finding]:
 
     def play(stage: Stage, dose: int) -> Finding:
         with _site(stage, name) as (world, received):
+            if name in HELD:
+                world.command("company", "set", "1", "--pause")
             finding = _kill(world, name, dose)
+            if name in HELD:
+                finding.must(not received(), "a mail left although it was on hold")
+                world.command("company", "set", "1", "--resume")
             allowed = dose * CONNECTIONS if name == DOUBLING else 0
             finding.add(finish(world, received, 300), doubles=allowed)
             return finding

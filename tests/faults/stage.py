@@ -30,7 +30,7 @@ GROUP = 12
 """Mails that are a bulk operation."""
 
 QUICK: Mapping[str, Any] = {
-    "lease_seconds": 1, "min_age": 0.1, "poll_interval": 0.1,
+    "lease_seconds": 2, "min_age": 0.1, "poll_interval": 0.1,
     "smtp_connections": CONNECTIONS, "smtp_max_connections": CONNECTIONS,
 }  # fmt: skip
 
