@@ -1,6 +1,20 @@
 """All cases, in the order of docs/reliability.md."""
 
-from tests.faults import copies, database, freezes, kills, peer, smtp
+from tests.faults import (
+    clocks,
+    content,
+    copies,
+    database,
+    freezes,
+    kills,
+    messages,
+    peer,
+    provider,
+    races,
+    resources,
+    smtp,
+    soak,
+)
 from tests.faults.case import Case
 
 CASES: list[Case] = [
@@ -10,4 +24,11 @@ CASES: list[Case] = [
     *copies.CASES,
     *database.CASES,
     *smtp.CASES,
+    *provider.CASES,
+    *messages.CASES,
+    *clocks.CASES,
+    *content.CASES,
+    *resources.CASES,
+    *races.CASES,
+    *soak.CASES,
 ]

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -138,7 +138,7 @@ CODES = {
     "554 5.7.1 refused": NEVER,
 }
 STEPS = ("mail", "rcpt", "data", "body")
-ONE = {"smtp_connections": 1, "smtp_max_connections": 1}
+ONE: Mapping[str, Any] = {"smtp_connections": 1, "smtp_max_connections": 1}
 OUTCOMES = "tests/connectors/test_smtp_refusals.py, tests/connectors/test_smtp_session.py"
 
 CASES = [
