@@ -25,10 +25,15 @@ def main() -> int:
     parser.add_argument("case", nargs="*", help="a case, or a part of its name")
     parser.add_argument("--dose", default="full", help="full (default), small, or a number")
     parser.add_argument("--list", action="store_true", help="print the cases and their doses")
-    parser.add_argument("--markdown", type=Path, help="write the table for a document")
     parser.add_argument("--json", type=Path, help="add one JSON line a case to this file")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", help="play nothing: print such files as a Markdown table"
+    )
     options = parser.parse_args()
     chosen = choose(options.case)
+    if options.table:
+        print(table(options.table), end="")
+        return 0
     if options.list:
         for case in chosen:
             print(f"{case.name:<40} {case.full:>6}  {case.covered}")
@@ -36,8 +41,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers end with us
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     played = run(chosen, options.dose, options.json)
-    if options.markdown:
-        options.markdown.write_text(as_markdown(played), "utf-8")
     return 0 if all(each.held for each in played) else 1
 
 
@@ -49,6 +52,13 @@ def choose(names: Sequence[str]) -> list[Case]:
         if not any(plain in _plain(case.name) for case in CASES):
             sys.exit(f"no case is called {name!r}: see --list")
     return found
+
+
+def table(files: Sequence[Path]) -> str:
+    """The last play of each case in files that ``--json`` wrote, in the order of the cases."""
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    last = {row["case"]: row for row in map(json.loads, lines)}
+    return as_markdown([last[case.name] for case in CASES if case.name in last])
 
 
 def _plain(name: str) -> str:

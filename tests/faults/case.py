@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.ledger import Balance
@@ -102,11 +102,10 @@ def play(case: Case, stage: Stage, dose: int) -> Played:
     return Played(case.name, dose, time.monotonic() - started, finding)
 
 
-def as_markdown(played: Sequence[Played]) -> str:
-    """A table for a document."""
-    rows = [each.row() for each in played]
-    names = list(rows[0]) if rows else []
-    lines = [names, ["---"] * len(names), *([str(v) for v in row.values()] for row in rows)]
+def as_markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table for a document, of rows as ``Played.row`` makes them."""
+    names = ("case", "dose", "mails", "lost", "doubled", "unknown", "verdict", "note")
+    lines = [names, ["---"] * len(names), *([str(row[name]) for name in names] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

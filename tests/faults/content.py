@@ -46,8 +46,7 @@ SUBJECTS = tuple(
 """40 header injections."""
 SMUGGLING = (
     "", "x", ".", ".\r\n", "\r\n.\r\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r\r\n",
-    "a\r\n.\r\nMAIL FROM:<evil@example.test>\r\nRCPT TO:<victim@example.test>\r\n"
-    "DATA\r\nhi\r\n.\r\n",
+    f"a\r\n.\r\nMAIL FROM:<evil@example.test>\r\nRCPT TO:<{VICTIM}>\r\nDATA\r\nhi\r\n.\r\n",
     "..\r\n.", "QUIT\r\n", "=\r\n=20=3D", "From here\n>From there\n", " \t\n \n",
     "long " * 2_000, "<p>" + "x" * 1_500 + "</p>",
 )  # fmt: skip
@@ -57,8 +56,8 @@ UNICODE = tuple(
     for number, text in enumerate(
         [chr(first) * 3 for first in (
             *range(0xC0, 0xE4), 0x3B1, 0x416, 0x5D0, 0x627, 0x905, 0xE01, 0x10D0, 0x1200, 0x3042,
-            0x4E2D, 0xAC00, 0x1F389, 0x1F468, 0x1D49C, 0x20BB7, 0x200D, 0x200F, 0x202E, 0xFEFF, 0xFFFD, 0x301,
-            0x1F1E9, 0xFDFA, 0x2603,
+            0x4E2D, 0xAC00, 0x1F389, 0x1F468, 0x1D49C, 0x20BB7, 0x200D, 0x200F, 0x202E, 0xFEFF,
+            0xFFFD, 0x301, 0x1F1E9, 0xFDFA, 0x2603,
         )]
     )
 )  # fmt: skip
