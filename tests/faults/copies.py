@@ -107,6 +107,6 @@ def _restore(
 CASES = [
     Case("clone beside the original, SMTP", 10, clone_smtp, covered="tests/e2e/test_identity.py"),
     Case("clone beside the original, AWS", 10, clone_aws, covered="tests/e2e/test_aws_faults.py"),
-    Case("older dump restored, SMTP", 10, dump_smtp, small=1),
+    Case("older dump restored, SMTP", 10, dump_smtp, covered="tests/e2e/test_aws_faults.py"),
     Case("older dump restored, AWS", 10, dump_aws, covered="tests/e2e/test_aws_faults.py"),
 ]

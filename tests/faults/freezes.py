@@ -94,5 +94,5 @@ def _says_so(daemon: Sidecar) -> bool:
 
 CASES = [
     Case("SIGSTOP past the lease, SMTP", 30, smtp, covered="tests/e2e/test_leadership.py"),
-    Case("SIGSTOP past the lease, AWS", 30, aws, small=1),
+    Case("SIGSTOP past the lease, AWS", 30, aws, covered="tests/e2e/test_aws_faults.py"),
 ]

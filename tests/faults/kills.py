@@ -150,10 +150,17 @@ def _reached(daemon: Sidecar, done: Callable[[], int], goal: int) -> bool:
 
 LEADERSHIP = "tests/e2e/test_leadership.py"
 AWS_FAULTS = "tests/e2e/test_aws_faults.py"
-SMALL = {"claimed after commit": 1, DOUBLING: 1, "callback stored": 1}
+SMALL = {"claimed after commit": 1}
+COVERED = {
+    name: "" if name in SMALL else AWS_FAULTS if name in AT_A_PROVIDER else LEADERSHIP
+    for name in POINTS
+}
 
 CASES = [
-    *(Case(f"SIGKILL: {name}", 50, at_step(name), SMALL.get(name, 0)) for name in POINTS),
+    *(
+        Case(f"SIGKILL: {name}", 50, at_step(name), SMALL.get(name, 0), covered)
+        for name, covered in COVERED.items()
+    ),
     Case("SIGKILL at random, SMTP", 200, any_moment_smtp, covered=LEADERSHIP),
     Case("SIGKILL while sending, SMTP", 200, mid_sending_smtp, covered=LEADERSHIP),
     Case("SIGKILL while sending, AWS", 200, mid_sending_aws, covered=AWS_FAULTS),

@@ -160,11 +160,11 @@ CASES = [
     ),
     Case(
         "SMTP answer lost, mail kept", 100,
-        play(drops("dot", keep=True), Recipient.UNKNOWN, 3), small=5,
+        play(drops("dot", keep=True), Recipient.UNKNOWN, 3), covered=OUTCOMES,
     ),
     Case(
         "SMTP tarpit of 60 s", 100,
         play(tarpit, times=1, smtp_connections=20, smtp_max_connections=20), covered=OUTCOMES,
     ),
-    Case("SMTP TLS failure", 100, tls, small=12),
+    Case("SMTP TLS failure", 100, tls, covered="tests/connectors/test_smtp_greeting.py"),
 ]  # fmt: skip

@@ -46,9 +46,13 @@ def run_sidecar(
     )
 
 
-def call_sidecar(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call_sidecar(
+    config: Path,
+    *arguments: str,
+    input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+) -> subprocess.CompletedProcess[str]:
     """The same for a command that starts no daemon, without the second that a process takes."""
-    done = CliRunner().invoke(cli, ["--config", str(config), *arguments])
+    done = CliRunner().invoke(cli, ["--config", str(config), *arguments], input=input)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
