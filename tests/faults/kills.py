@@ -10,7 +10,7 @@ from sidecar.demo.sink import Received
 from tests.e2e.world import World
 from tests.faults.case import Case, Finding
 from tests.faults.points import POINTS, program
-from tests.faults.stage import CONNECTIONS, GROUP, Stage, finish, queue
+from tests.faults.stage import CONNECTIONS, GROUP, Stage, finish, hold, queue
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
 
@@ -46,11 +46,11 @@ def at_step(name: str) -> Callable[[Stage, int], Finding]:
     def play(stage: Stage, dose: int) -> Finding:
         with _site(stage, name) as (world, received):
             if name in HELD:
-                world.command("company", "set", "1", "--pause")
+                hold(world, held=True)
             finding = _kill(world, name, dose)
             if name in HELD:
                 finding.must(not received(), "a mail left although it was on hold")
-                world.command("company", "set", "1", "--resume")
+                hold(world, held=False)
             allowed = dose * CONNECTIONS if name == DOUBLING else 0
             finding.add(finish(world, received, 300), doubles=allowed)
             return finding

@@ -11,7 +11,7 @@ from sidecar.lifecycle import Recipient
 from tests.e2e.world import COMPANY, World
 from tests.faults.case import Case, Finding
 from tests.faults.ledger import judge
-from tests.faults.stage import Stage, finish, queue
+from tests.faults.stage import Stage, finish, hold, queue
 from tests.support.wait import wait_for
 
 MOODLE_DIR = "MOODLE_DIR"
@@ -34,7 +34,7 @@ def gone(name: str, stage: Stage, dose: int) -> Finding:
         _claimed(world, dose)
         ids = ", ".join(str(person.id) for person in people[::2])
         world.sql(ENDINGS[name].replace(":ids", f"({ids})"))
-        world.command("company", "set", "1", "--resume")
+        hold(world, held=False)
         balance = finish(world)
         finding.add(balance)
         away = {person.email for person in people[::2]}
@@ -52,7 +52,7 @@ def company_suspended(stage: Stage, dose: int) -> Finding:
         _claimed(world, dose)
         world.sql(SUSPEND_COMPANY)
         world.sql("UPDATE mdl_user SET suspended = 1 WHERE id > 2")
-        world.command("company", "set", "1", "--resume")
+        hold(world, held=False)
         finding.add(finish(world))
         finding.must(not world.sink.messages, "mail of a suspended company")
     return finding
@@ -66,7 +66,7 @@ def licence_removed(stage: Stage, dose: int) -> Finding:
         world.site.queue("license_allocated", COMPANY, people, subject="given")
         _claimed(world, dose)
         world.site.queue("license_removed", COMPANY, people, subject="taken")
-        world.command("company", "set", "1", "--resume")
+        hold(world, held=False)
         finding.add(finish(world))
         counts = world.rcpts()
         finding.must(all(counts[p.email] == 2 for p in people), "both mails, or neither")
@@ -75,7 +75,7 @@ def licence_removed(stage: Stage, dose: int) -> Finding:
 
 def _claimed(world: World, mails: int) -> None:
     """All is claimed, nothing has left."""
-    world.command("company", "set", "1", "--pause")
+    hold(world, held=True)
     with world.start() as daemon:
         daemon.wait_for_line("leading this site")
         wait_for(lambda: world.states().get("pending") == mails, 60, "all is claimed and held")

@@ -21,6 +21,7 @@ from tests.e2e.world import COMPANY, World
 from tests.faults.ledger import Balance, judge
 from tests.support.config import write_config
 from tests.support.mariadb import MariaDBServer
+from tests.support.processes import call_sidecar
 from tests.support.wait import wait_for
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -65,10 +66,10 @@ class Stage:
             site.add_company(COMPANY, "Acme Training Ltd")
             engine = create_engine(url)
             write = partial(write_config, folder)
-            config = write(url, **{**QUICK, **settings})
-            made = World(url, site, sink, config, engine, write, folder)
+            made = World(url, site, sink, write(url), engine, write, folder)
             made.command("schema", "--create")
             made.command("company", "set", str(COMPANY), "--provider", "smtp", "--enable")
+            made.config = write(url, **{**QUICK, **settings})
             try:
                 yield made
             finally:
@@ -81,13 +82,23 @@ class Stage:
     def aws(self, **settings: Any) -> Iterator[AwsWorld]:
         """The same with an AWS beside it, by which company 1 sends."""
         with self.world() as world, cloud("learn.example.test") as running, ExitStack() as stack:
-            settings = {**QUICK, "aws_endpoint_url": running.endpoint, **settings}
-            world.config = world.write_config(world.url, **settings)
+            endpoint = {"aws_endpoint_url": running.endpoint}
+            world.config = world.write_config(world.url, **endpoint)
             database = Database(world.url, "mdl_")
             stack.callback(database.close)
             made = AwsWorld(world, running, database)
             made.enable()
+            world.config = world.write_config(world.url, **{**QUICK, **endpoint, **settings})
             yield made
+
+
+def hold(world: World, *, held: bool) -> None:
+    """Hold the company's mail, or let it go."""
+    state = str(world.tmp / "sidecar-state")
+    patient = world.write_config(world.url, "patient", state_dir=state)
+    how = "--pause" if held else "--resume"
+    done = call_sidecar(patient, "company", "set", str(COMPANY), how)
+    assert done.returncode == 0, done.stderr
 
 
 def queue(world: World, mails: int, **options: object) -> list[Person]:
