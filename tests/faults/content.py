@@ -81,10 +81,12 @@ def _aws(stage: Stage) -> Iterator[tuple[World, Said]]:
 @contextmanager
 def _cloudflare(stage: Stage) -> Iterator[tuple[World, Said]]:
     with stage.world() as world, Workerd(world.tmp) as rig:
-        world.config = world.write_config(world.url, **QUICK, cloudflare_api_url=rig.api_url)
+        there = {"cloudflare_api_url": rig.api_url}
+        world.config = world.write_config(world.url, **there)
         database = Database(world.url, "mdl_")
         made = CloudflareWorld(world, rig, database)
         made.enable()
+        world.config = world.write_config(world.url, **{**QUICK, **there})
         with made.worker():
             yield world, lambda: [_of_cloudflare(mail) for mail in rig.mails()]
         database.close()

@@ -71,8 +71,9 @@ def _site(stage: Stage) -> Iterator[Stormy]:
     ):
         made = Stormy(world, running, database)
         made.door = door
-        made.write_config(lease_seconds=2, min_age=0.1, result_timeout=20)
+        made.write_config()
         made.enable()
+        made.write_config(lease_seconds=2, min_age=0.1, result_timeout=20)
         through = {"AWS_ENDPOINT_URL": door.url, "AWS_ENDPOINT_URL_SESV2": door.url}
         with changed_environment(through):
             yield made
