@@ -24,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("case", nargs="*", help="a case, or a part of its name")
     parser.add_argument("--dose", default="full", help="full (default), small, or a number")
+    parser.add_argument("--minutes", type=int, help="the dose of the soak, in minutes")
     parser.add_argument("--list", action="store_true", help="print the cases and their doses")
     parser.add_argument("--json", type=Path, help="add one JSON line a case to this file")
     parser.add_argument(
@@ -40,7 +41,8 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers end with us
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    played = run(chosen, options.dose, options.json)
+    dose = str(60 * options.minutes) if options.minutes else options.dose
+    played = run(chosen, dose, options.json)
     return 0 if all(each.held for each in played) else 1
 
 

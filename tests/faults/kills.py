@@ -104,7 +104,8 @@ def mid_sending_aws(stage: Stage, dose: int) -> Finding:
         )
         for _ in _lives(aws.world, dose, submitted, mails):
             finding.dose += 1
-        finding.add(finish(aws.world, aws.cloud.received, 900))
+        balance = finish(aws.world, aws.cloud.received, 900)
+        finding.add(balance, unknown=balance.mails)  # they are listed
         return _with_rate(finding)
 
 
