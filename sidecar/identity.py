@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -39,13 +40,21 @@ class StateDir:
             raise ConfigError(f"state_dir: {self._file} cannot be read: {error}") from error
 
     def remember(self, site_uid: str) -> None:
-        """Write the site down; raises ConfigError naming the folder when that is impossible."""
+        """Write the site down, unless it is: a full disk then keeps nobody from leading.
+
+        Raises ConfigError naming the folder when that is impossible.
+        """
+        with suppress(ConfigError):  # what cannot be read is written anew
+            if self.site_uid() == site_uid:
+                return
+        temporary = self._path / f".site.{secrets.token_hex(4)}"
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            temporary = self._path / f".site.{secrets.token_hex(4)}"
             temporary.write_text(json.dumps({"site_uid": site_uid}) + "\n", "utf-8")
             os.replace(temporary, self._file)  # noqa: PTH105 - atomic
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
             raise ConfigError(f"state_dir: {self._path} is not writable: {error}") from error
 
 

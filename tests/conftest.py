@@ -1,15 +1,16 @@
 """Fixtures for tests on a real MariaDB or PostgreSQL with the real daemon."""
 
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sidecar.demo.site import Site
 from tests.support.books import Books
+from tests.support.config import write_config
 from tests.support.mariadb import MariaDBServer
 from tests.support.postgres import PostgresServer
 
@@ -123,24 +124,4 @@ def config_file(tmp_path: Path) -> ConfigFile:
     State and data directories are the test's own; times are short; a setting of None is left out.
     """
 
-    def write(database_url: str | None, name: str = "sidecar", **settings: object) -> Path:
-        dataroot = tmp_path / "moodledata"
-        dataroot.mkdir(exist_ok=True)
-        values: dict[str, object] = {
-            "database_url": database_url,
-            "wwwroot": "https://learn.example.test",
-            "dataroot": str(dataroot),
-            "state_dir": str(tmp_path / f"{name}-state"),
-            "poll_interval": 0.1,
-            "min_age": 0.5,
-            "quiet_period": 1,
-            "metrics_port": 0,
-            **settings,
-        }
-        lines = [f"{key} = {json.dumps(v)}\n" for key, v in values.items() if v is not None]
-        path = tmp_path / f"{name}.toml"
-        path.write_text("".join(lines), "utf-8")
-        path.chmod(0o600)
-        return path
-
-    return write
+    return partial(write_config, tmp_path)

@@ -19,7 +19,7 @@ from sidecar.store.site import read_site
 from tests.e2e.world import World
 from tests.support.aws_door import AwsDoor
 from tests.support.php_site import PhpSite
-from tests.support.processes import run_sidecar
+from tests.support.processes import call_sidecar
 
 
 def accept(_delivery: Delivery) -> HTTPStatus | None:
@@ -122,6 +122,6 @@ class Stormy(AwsWorld):
 
 def run_sidecar_with_input(world: World, text: str, *arguments: str) -> str:
     """Run a command that asks for something; its standard output."""
-    done = run_sidecar(world.config, *arguments, input=text)
+    done = call_sidecar(world.config, *arguments, input=text)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,7 +1,13 @@
 """A copy of the site never sends; the admin says what it is."""
 
+import resource
 import shutil
+from pathlib import Path
 
+import pytest
+
+from sidecar.errors import ConfigError
+from sidecar.identity import StateDir
 from tests.e2e.world import World
 from tests.support.mariadb import MariaDBServer
 from tests.support.processes import run_sidecar
@@ -86,3 +92,17 @@ def test_another_sites_state_directory_is_refused(world: World) -> None:
     done = run_sidecar(world.config, "run", "--until-idle")
     assert done.returncode == 1
     assert "remembers another site" in done.stderr
+
+
+def test_a_full_disk_matters_only_where_the_site_is_not_known_yet(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.remember("one")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no byte can be written
+    try:
+        state.remember("one")
+        with pytest.raises(ConfigError, match="not writable"):
+            state.remember("two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [file.name for file in tmp_path.iterdir()] == ["site.json"]

@@ -25,6 +25,7 @@ class Break(Enum):
     DROP = "AWS has not got the request"
     LOSE = "AWS has done what was asked; its answer is lost"
     HANG = "nothing comes back until the door is closed"
+    HALF = "of a SendMessageBatch AWS takes every second message, and says so"
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,13 @@ class AwsDoor:
             text = json.dumps({"__type": trouble.code, "message": trouble.message}).encode()
             _reply(request, trouble.status, text, {"x-amzn-ErrorType": trouble.code})
             return
+        failed: list[str] = []
+        if trouble is Break.HALF:
+            body, failed = _halved(body)
         own = self._own(call)
         status, headers, text = own or self._pass_on(request, body)
+        if failed:
+            text = _with_failed(text, failed)
         if trouble is Break.LOSE:
             request.close_connection = True
             return
@@ -153,7 +159,11 @@ class AwsDoor:
         connection = http.client.HTTPConnection(self._upstream, timeout=30)
         try:
             # A request is moto's own whatever name it was sent to.
-            headers = {k: v for k, v in request.headers.items() if k.lower() != "connection"}
+            headers = {
+                k: v
+                for k, v in request.headers.items()
+                if k.lower() not in {"connection", "content-length"}
+            }
             connection.request(request.command, request.path, body, headers)
             answer = connection.getresponse()
             kept = {
@@ -164,6 +174,19 @@ class AwsDoor:
             return answer.status, kept, answer.read()
         finally:
             connection.close()
+
+
+def _halved(body: bytes) -> tuple[bytes, list[str]]:
+    """A SendMessageBatch without every second message, if it has any, and the ids of those."""
+    asked = json.loads(body)
+    entries = asked["Entries"]
+    asked["Entries"] = entries[::2]
+    return json.dumps(asked).encode(), [entry["Id"] for entry in entries[1::2]]
+
+
+def _with_failed(text: bytes, ids: list[str]) -> bytes:
+    failed = [{"Id": i, "Code": "InternalError", "SenderFault": False} for i in ids]
+    return json.dumps(json.loads(text) | {"Failed": failed}).encode()
 
 
 def _call(request: http.server.BaseHTTPRequestHandler, body: bytes) -> Call:

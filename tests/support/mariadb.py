@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -212,5 +213,6 @@ class MariaDBServer:
         """Drop a database, whoever is still connected to it."""
         query = "SELECT id FROM information_schema.processlist WHERE db = %s"
         for (connection,) in self.execute(query, name):
-            self.execute(f"KILL {connection}")
+            with suppress(MySQLdb.OperationalError):  # it may have left meanwhile
+                self.execute(f"KILL {connection}")
         self.execute(f"DROP DATABASE IF EXISTS `{name}`")

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from sidecar.cli import cli
 from tests.support.wait import wait_for
+
+SIDECAR = (sys.executable, "-m", "sidecar")
 
 
 def clean_environment() -> dict[str, str]:
@@ -22,7 +24,7 @@ def clean_environment() -> dict[str, str]:
 
 def command(config: Path, *arguments: str) -> list[str]:
     """The command line of the sidecar with a configuration file."""
-    return [sys.executable, "-m", "sidecar", "--config", str(config), *arguments]
+    return [*SIDECAR, "--config", str(config), *arguments]
 
 
 def run_sidecar(
@@ -44,9 +46,13 @@ def run_sidecar(
     )
 
 
-def call_sidecar(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call_sidecar(
+    config: Path,
+    *arguments: str,
+    input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+) -> subprocess.CompletedProcess[str]:
     """The same for a command that starts no daemon, without the second that a process takes."""
-    done = CliRunner().invoke(cli, ["--config", str(config), *arguments])
+    done = CliRunner().invoke(cli, ["--config", str(config), *arguments], input=input)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
@@ -55,7 +61,8 @@ def call_sidecar(config: Path, *arguments: str) -> subprocess.CompletedProcess[s
 class Sidecar:
     """A running sidecar, ``run`` by default; killed at the end of the ``with`` block at the latest.
 
-    Output of both streams is collected in ``log``, in the order in which it came.
+    Output of both streams is collected in ``log``, in the order in which it came. program: what
+    runs instead of Python's ``-m sidecar``, with the same arguments.
     """
 
     def __init__(
@@ -64,12 +71,13 @@ class Sidecar:
         *arguments: str,
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = SIDECAR,
     ) -> None:
         self.log = log or config.with_suffix(".log")
         with self.log.open("ab") as output:
             self._start = self.log.stat().st_size
             self._process = subprocess.Popen(
-                command(config, *(arguments or ("run",))),
+                [*program, "--config", str(config), *(arguments or ("run",))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
