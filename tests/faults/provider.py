@@ -10,8 +10,9 @@ from contextlib import closing, contextmanager
 from sqlalchemy.exc import OperationalError
 
 from sidecar.demo.cloud import changed_environment, cloud
+from sidecar.demo.lambda_loop import Handler, LambdaLoop, load_handler
 from sidecar.store.database import Database
-from tests.e2e.test_aws_outage import Stormy
+from tests.e2e.aws import Stormy
 from tests.faults.case import Case, Finding
 from tests.faults.ledger import judge
 from tests.faults.stage import Stage, queue, quiet
@@ -30,6 +31,26 @@ WHERE status IN ('queued', 'processing') AND id IN
   (SELECT batch_id FROM mdl_manireports_cloud_recipients WHERE status = 'retry_pending')
 """
 """As if the minutes had passed after which a provider is asked again."""
+
+
+class Hasty(Stormy):
+    """Its worker puts back for seconds what the real one puts back for minutes."""
+
+    @contextmanager
+    def hasty_worker(self, *, repeats: int) -> Iterator[None]:
+        """The worker and the callback page at work."""
+
+        def hasty() -> Handler:
+            made = load_handler()
+            made.__globals__["DELAYS"] = (1, 1, 2)
+            return made
+
+        with self.page() as page:
+            environment = self.cloud.worker_environment(self.site_uid, self.pairs, page.url)
+            with changed_environment(environment):
+                loop = LambdaLoop(self.cloud.queue_url, hasty, functions=2, repeats=repeats)
+                with closing(loop):
+                    yield
 
 
 class Illness:
@@ -62,14 +83,14 @@ class Illness:
 
 
 @contextmanager
-def _site(stage: Stage) -> Iterator[Stormy]:
+def _site(stage: Stage) -> Iterator[Hasty]:
     with (
         stage.world() as world,
         cloud("learn.example.test") as running,
         closing(AwsDoor(running.endpoint)) as door,
         closing(Database(world.url, "mdl_")) as database,
     ):
-        made = Stormy(world, running, database)
+        made = Hasty(world, running, database)
         made.door = door
         made.write_config()
         made.enable()
@@ -85,7 +106,7 @@ def ill(stage: Stage, dose: int) -> Finding:
     with _site(stage) as aws:
         world = aws.world
         aws.door.plan = illness
-        with aws.quick_worker(repeats=2), world.start() as daemon:
+        with aws.hasty_worker(repeats=2), world.start() as daemon:
             until = time.monotonic() + 60 * dose
             while time.monotonic() < until:
                 queue(world, MAILS)
@@ -109,7 +130,7 @@ def ill(stage: Stage, dose: int) -> Finding:
 def keys(stage: Stage, dose: int) -> Finding:
     """Each time AWS refuses our key until the admin gives another one."""
     finding = Finding()
-    with _site(stage) as aws, aws.quick_worker(repeats=0):
+    with _site(stage) as aws, aws.hasty_worker(repeats=0):
         world = aws.world
         illness = {"on": False}
         aws.door.plan = lambda call: WRONG if illness["on"] and call.service == "sqs" else None
