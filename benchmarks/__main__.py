@@ -10,6 +10,7 @@ from benchmarks import (
     latency,
     offload,
     passwords,
+    report,
     settle,
     smtp,
     worker,
@@ -22,7 +23,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="NAME")
     for benchmark in (
         *(smtp, offload, settle, latency, idle, backlog, growth),
-        *(handler, worker, passwords),
+        *(handler, worker, passwords, report),
     ):
         benchmark.add_command(commands)
     options = parser.parse_args()
