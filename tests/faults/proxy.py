@@ -53,12 +53,14 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self._upstream))
-        for end in (client, server):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pair = _Pair(self, client, server)
-        threading.Thread(target=pair.answers, daemon=True).start()
-        pair.requests()
+        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pair = _Pair(self, client, server)
+            answers = threading.Thread(target=pair.answers, daemon=True)
+            answers.start()
+            pair.requests()
+            answers.join()
 
     def draw(self, said: int) -> Cut | None:
         """What this COMMIT meets, after a transaction of so many bytes."""

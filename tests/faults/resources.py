@@ -103,7 +103,7 @@ def memory(limit: int, stage: Stage, dose: int) -> Finding:
     """
     finding = Finding(dose=dose)
     with stage.world() as world, _memory_group(limit * MEGABYTE) as group:
-        queue(world, dose)
+        queue(world, max(GROUP, dose))
         join = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()));"
         join += "os.execv(sys.executable, sys.argv[2:])"
         tasks = str(group / "cgroup.procs")
