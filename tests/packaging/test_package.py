@@ -1,6 +1,7 @@
 """The release files: made by one command, and the Debian package installed, upgraded, removed and
 purged on this Debian, in a copy of its file system that is thrown away."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -33,7 +34,18 @@ STEPS = Path(__file__).with_name("steps.sh")
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
+    """The release files, made once for all processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "dist"
+    with (shared / "dist.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(folder)
+    return folder
+
+
+def build(folder: Path) -> None:
     done = subprocess.run(
         [str(ROOT / "scripts" / "build.sh")],
         env=os.environ
@@ -43,7 +55,6 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 def test_the_same_commit_gives_the_same_files(dist: Path, tmp_path: Path) -> None:

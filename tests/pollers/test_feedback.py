@@ -51,7 +51,8 @@ class Queue:
         raise NotImplementedError
 
     name, learns_at_once = "aws", False
-    submit = max_bytes = probe = collect = forget = revoke = depth = close = quota = nothing
+    max_bytes = max_mail_bytes = nothing
+    submit = probe = collect = forget = revoke = depth = close = quota = nothing
 
 
 class OneQueue(Routes):

@@ -137,6 +137,7 @@ def test_everything_settable_can_be_set(books: Books) -> None:
         "paused": 1,
         "bulk_threshold": 2,
         "max_send_rate": 3,
+        "daily_quota": 4,
     }
     values = {name: f"my {name}" for name in SETTABLE} | choices | numbers
     put(books, 5, **values)

@@ -274,7 +274,7 @@ GOOD = {
 def test_the_least_environment() -> None:
     settings = read_settings(GOOD)
     assert settings.keys == (Key("a", "b"),)
-    assert (settings.concurrency, settings.callback_url, settings.configuration_set) == (8, "", "")
+    assert (settings.concurrency, settings.callback_url, settings.configuration_set) == (30, "", "")
 
 
 def test_two_keys_and_a_colon_in_a_secret() -> None:
