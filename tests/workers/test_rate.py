@@ -62,7 +62,7 @@ def test_a_rate_below_one_window_makes_the_window_smaller(
 
 
 class Atomic:
-    """DynamoDB changes an item in one piece; moto's threads may lose a change between two others."""
+    """DynamoDB changes an item in one piece; threads of moto may lose a change."""
 
     def __init__(self, client: Any) -> None:
         self._client, self._lock = client, threading.Lock()
