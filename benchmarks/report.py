@@ -14,13 +14,13 @@ RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 RUNS: Mapping[str, Sequence[str]] = {
-    "idle": (),
+    "idle": ("--seconds", "30"),
     "offload": ("--rows", "20000"),
-    "settle": ("--rows", "50000"),
-    "latency": (),
-    "backlog": (),
-    "growth": ("--most", "20000"),
-    "smtp": ("--rows", "5000", "--seconds", "8"),
+    "settle": ("--rows", "20000"),
+    "latency": ("--jobs", "12"),
+    "smtp": ("--rows", "2000", "--seconds", "4"),
+    "growth": ("--most", "10000"),
+    "backlog": ("--seconds", "40"),
     "worker": (),
 }
 """Benchmark → its arguments here."""
