@@ -18,6 +18,9 @@ FRESH_SECONDS = 0.45
 
 SWITCHES = ("noemailever", "cron_enabled", "maintenance_enabled", "upgraderunning", "smtphosts")
 
+WORK = 3
+"""How many parts of the query are ``Beat.work``."""
+
 _OPEN_JOBS = [state.value for state in Job if state not in JOB_ENDED]
 
 
@@ -25,11 +28,16 @@ _OPEN_JOBS = [state.value for state in Job if state not in JOB_ENDED]
 class Beat:
     """What the query found; two that are equal say that nothing has come between them.
 
-    open_job: the newest job that has not ended.
+    work: the newest job that has not ended, request that waits, and report that waits.
     """
 
-    open_job: int | None
+    work: tuple[int | None, ...]
     rest: tuple[object, ...]
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody has work now."""
+        return any(self.work)
 
 
 class Pulse:
@@ -43,7 +51,7 @@ class Pulse:
         self._database = database
         self._query = _query(database, tables, has_queue=has_queue)
         self._lock = threading.Lock()
-        self._beat = Beat(None, ())
+        self._beat = Beat((), ())
         self._asked = -FRESH_SECONDS
 
     def beat(self) -> Beat:
@@ -51,8 +59,8 @@ class Pulse:
         with self._lock:
             if time.monotonic() - self._asked >= FRESH_SECONDS:
                 with self._database.read() as conn:
-                    open_job, *rest = conn.execute(self._query).one()
-                self._beat = Beat(open_job, tuple(rest))
+                    found = tuple(conn.execute(self._query).one())
+                self._beat = Beat(found[:WORK], found[WORK:])
                 self._asked = time.monotonic()
             return self._beat
 
@@ -63,10 +71,10 @@ def _query(database: Database, tables: MoodleTables, *, has_queue: bool) -> Sele
     asked = and_(wish.c.name == "create_password", wish.c.value == "1")
     parts: list[ColumnElement[Any]] = [
         _highest(own.jobs, own.jobs.c.status.in_(_OPEN_JOBS)),
-        select(func.max(wish.c.id)).where(asked).scalar_subquery(),
-        _highest(own.campaigns, own.campaigns.c.status.in_(ACTIVE)),
         _highest(own.requests, own.requests.c.status == "new"),
         _highest(own.callbacks, own.callbacks.c.processed_at.is_(None)),
+        select(func.max(wish.c.id)).where(asked).scalar_subquery(),
+        _highest(own.campaigns, own.campaigns.c.status.in_(ACTIVE)),
         select(own.sidecar.c.state).limit(1).scalar_subquery(),
         select(func.sum(company.c.enabled)).scalar_subquery(),
         select(func.sum(company.c.paused)).scalar_subquery(),

@@ -27,7 +27,7 @@ class Rest:
     def over(self, *, idle: bool) -> None:
         """The full cycle is over. idle: it found nothing to do, and nothing that may ripen."""
         before = self._before
-        if idle and before is not None and before.open_job is None:
+        if idle and before is not None and not before.busy:
             self._still = before, time.monotonic() + REST_SECONDS
 
     def lasts(self) -> bool:

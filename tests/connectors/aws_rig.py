@@ -10,7 +10,7 @@ import ssl
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,6 +76,10 @@ class Asked(NamedTuple):
     what: dict[str, Any]
 
 
+MOTO = threading.Lock()
+"""DynamoDB writes an item in one piece; threads of moto may both find a condition true."""
+
+
 class Front:
     """An endpoint of AWS: hands on to moto what no fault is for, and records everything."""
 
@@ -134,12 +138,15 @@ class Front:
 
     def hand_on(self, path: str, body: bytes, headers: dict[str, str]) -> "Answer":
         """Moto's answer."""
+        writes = headers.get("X-Amz-Target", "").endswith(".PutItem")
         connection = http.client.HTTPConnection(*self._behind, timeout=60)
         try:
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
+            with MOTO if writes else nullcontext():
+                connection.request("POST", path, body, headers)
+                response = connection.getresponse()
+                content = response.read()
             kept = {k: v for k, v in response.getheaders() if k.lower().startswith(("x-", "conte"))}
-            return Answer(response.status, kept, response.read())
+            return Answer(response.status, kept, content)
         finally:
             connection.close()
 

@@ -10,7 +10,7 @@ import pytest
 from sidecar.connectors.aws_ledger import TTL, WRITE_TRIES
 from sidecar.connectors.base import Revocation
 from sidecar.errors import AuthFailed, Unavailable
-from tests.connectors.aws_rig import GET_ITEM, PUT_ITEM, SITE, Aws, Fault, Moto, moto_server
+from tests.connectors.aws_rig import GET_ITEM, MOTO, PUT_ITEM, SITE, Aws, Fault, Moto, moto_server
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -82,12 +82,13 @@ class Worker:
             "mails": {"M": entries},
         }
         try:
-            self._aws.dynamodb.put_item(
-                TableName=self._aws.table,
-                Item=written,
-                ConditionExpression="attribute_not_exists(batch_key) OR version = :read",
-                ExpressionAttributeValues={":read": {"N": str(version)}},
-            )
+            with MOTO:
+                self._aws.dynamodb.put_item(
+                    TableName=self._aws.table,
+                    Item=written,
+                    ConditionExpression="attribute_not_exists(batch_key) OR version = :read",
+                    ExpressionAttributeValues={":read": {"N": str(version)}},
+                )
         except self._aws.dynamodb.exceptions.ConditionalCheckFailedException:
             return False
         return True

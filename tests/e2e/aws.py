@@ -88,13 +88,11 @@ class AwsWorld:
 
     def queued(self) -> int:
         """Messages in the jobs queue, also those in work or delayed."""
-        attributes: dict[str, str] = dict(
-            boto3.client("sqs").get_queue_attributes(  # type: ignore[arg-type]
-                QueueUrl=self.cloud.queue_url, AttributeNames=["All"]
-            )["Attributes"]
-        )
-        names = ("", "NotVisible", "Delayed")
-        return sum(int(attributes[f"ApproximateNumberOfMessages{name}"]) for name in names)
+        return messages(self.cloud.queue_url)
+
+    def told(self) -> int:
+        """Messages in the results queue."""
+        return messages(self.cloud.results_queue_url)
 
     def ledger_difference(self) -> int:
         """Captured mails that no state accounts for."""
@@ -125,3 +123,14 @@ def run_sidecar_with_input(world: World, text: str, *arguments: str) -> str:
     done = call_sidecar(world.config, *arguments, input=text)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def messages(queue_url: str) -> int:
+    """All that is in a queue."""
+    attributes: dict[str, str] = dict(
+        boto3.client("sqs").get_queue_attributes(  # type: ignore[arg-type]
+            QueueUrl=queue_url, AttributeNames=["All"]
+        )["Attributes"]
+    )
+    names = ("", "NotVisible", "Delayed")
+    return sum(int(attributes[f"ApproximateNumberOfMessages{name}"]) for name in names)

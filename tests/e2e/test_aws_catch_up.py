@@ -41,6 +41,7 @@ def test_a_site_that_was_down_for_twelve_hours_catches_up(aws: AwsWorld) -> None
         assert daemon.stop() == 0
     aws.cloud.door.refusals = {people[3].email: NO_MAILBOX, people[7].email: THROTTLED}
     with aws.worker(refuse=lambda _: HTTPStatus.SERVICE_UNAVAILABLE):
+        wait_for(lambda: aws.told() >= MAILS / BATCH, 90, "every batch is told of")
         wait_for(lambda: aws.queued() == 0, 90, "the worker is done")
         # As if it had been so 12 hours ago: every batch is overdue as well.
         for column in ("queued_at", "first_issued_at", "next_attempt_at"):

@@ -72,6 +72,11 @@ def test_what_comes_while_the_cycle_runs_is_not_slept_over(world: World, context
     assert not rest.lasts()
 
 
+def test_nobody_rests_while_somebody_waits_for_an_answer(world: World, context: Context) -> None:
+    CHANGES["a request"](world)
+    assert not rested(context.pulse()).lasts()
+
+
 def test_a_cycle_with_work_is_followed_by_another(context: Context) -> None:
     rest = Rest(context.pulse())
     rest.begin()
