@@ -175,7 +175,8 @@ def test_what_the_queue_gave_up_is_sent_after_a_redrive(account: Account) -> Non
     assert planned["cost"]["seconds"] == pytest.approx(12 / 14)
     assert planned["cost"]["requests"]["SES"] == 12
     assert "Costs are list prices" in account.run("plan", "1")
-    for message in sqs.receive_message(QueueUrl=company.sqs_queue_url)["Messages"]:
+    queued = sqs.receive_message(QueueUrl=company.sqs_queue_url, WaitTimeSeconds=10)
+    for message in queued["Messages"]:
         sqs.send_message(QueueUrl=dead, MessageBody=message["Body"], MessageGroupId="1")
         sqs.delete_message(QueueUrl=company.sqs_queue_url, ReceiptHandle=message["ReceiptHandle"])
     looked = account.run("aws", "verify", "--company", "1", "--no-mail")

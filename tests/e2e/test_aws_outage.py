@@ -11,7 +11,7 @@ from tests.support.aws_door import Outage
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
 
-MAILS = int(os.environ.get("AWS_TEST_MAILS", "100"))
+MAILS = int(os.environ.get("AWS_TEST_MAILS", "200"))
 """The proof of record is made with 5,000."""
 
 
