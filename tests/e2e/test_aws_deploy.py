@@ -168,15 +168,16 @@ def test_what_the_queue_gave_up_is_sent_after_a_redrive(account: Account) -> Non
     sqs = boto3.client("sqs", endpoint_url=account.door.url)
     company, dead = account.company, account.stack()["DeadLetterQueue"]
     with world.start() as daemon:
-        wait_for(lambda: world.states() == {"processing": 12}, 60, "all are queued")
+        queued = "SELECT COUNT(*) FROM mdl_manireports_cloud_import_batches WHERE status = 'queued'"
+        wait_for(lambda: world.one(queued) == 1, 60, "all are queued")
         assert daemon.stop() == 0
     (planned,) = json.loads(account.run("plan", "--json"))
     assert (planned["mails"], planned["provider"]) == (12, "aws")
     assert planned["cost"]["seconds"] == pytest.approx(12 / 14)
     assert planned["cost"]["requests"]["SES"] == 12
     assert "Costs are list prices" in account.run("plan", "1")
-    queued = sqs.receive_message(QueueUrl=company.sqs_queue_url, WaitTimeSeconds=10)
-    for message in queued["Messages"]:
+    taken = sqs.receive_message(QueueUrl=company.sqs_queue_url, WaitTimeSeconds=10)
+    for message in taken["Messages"]:
         sqs.send_message(QueueUrl=dead, MessageBody=message["Body"], MessageGroupId="1")
         sqs.delete_message(QueueUrl=company.sqs_queue_url, ReceiptHandle=message["ReceiptHandle"])
     looked = account.run("aws", "verify", "--company", "1", "--no-mail")
