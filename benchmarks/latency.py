@@ -6,6 +6,7 @@ min_age 3 s): first alone, then while a job of another company is being sent.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from benchmarks.site import BenchSite, bench_site, durable_server
 from tests.support.processes import Sidecar
+from tests.support.wait import wait_for
 
 SMALL, BIG = 1, 2
 JOB = 12
@@ -67,26 +70,31 @@ def measure(jobs: int, load: int) -> dict[str, list[float]]:
 def trickle(made: BenchSite, jobs: int, record: Path) -> list[float]:
     """Queue small jobs, each when the one before has gone out; seconds of every mail."""
     waits: list[float] = []
-    for _ in range(jobs):
-        people = made.site.add_users(SMALL, JOB)
-        made.site.queue("user_create", SMALL, people)
-        visible = time.time()
-        mine = {person.email for person in people}
-        while len(taken := arrivals(record, mine)) < JOB:
-            if time.time() - visible > 120:
-                sys.exit(f"{len(taken)} of {JOB} mails came in 120 s")
-            time.sleep(0.05)
-        waits += [at - visible for at in taken.values()]
+    with record.open("rb") as file:
+        for _ in range(jobs):
+            file.seek(0, os.SEEK_END)
+            people = made.site.add_users(SMALL, JOB)
+            made.site.queue("user_create", SMALL, people)
+            visible = time.time()
+            mine = {person.email for person in people}
+            taken: dict[str, float] = {}
+
+            def all_came(mine: set[str] = mine, taken: dict[str, float] = taken) -> bool:
+                found = ((mail["rcpt"][0], mail["at"]) for mail in news(file))
+                taken.update({rcpt: at for rcpt, at in found if rcpt in mine})
+                return len(taken) == JOB
+
+            wait_for(all_came, 120, f"{JOB} mails have come")
+            waits += [at - visible for at in taken.values()]
     return waits
 
 
-def arrivals(record: Path, mine: set[str]) -> dict[str, float]:
-    """Address → when it was taken, by the sink's last lines."""
-    with record.open("rb") as file:
-        file.seek(max(0, record.stat().st_size - 4_000_000))
-        lines = file.read().split(b"\n")[1 if file.tell() > 4_000_000 else 0 : -1]
-    found = (json.loads(line) for line in lines)
-    return {line["rcpt"][0]: line["at"] for line in found if line["rcpt"][0] in mine}
+def news(file: BinaryIO) -> list[dict[str, Any]]:
+    """The complete lines of a record that were written since this was asked last."""
+    began = file.tell()
+    whole, end, _ = file.read().rpartition(b"\n")
+    file.seek(began + len(whole) + len(end))
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 @contextmanager

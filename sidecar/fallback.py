@@ -38,8 +38,7 @@ class Fallback:
         self._next: dict[int, float] = {}
 
     def take(self, company: Company, provider: str) -> int:
-        """The provider has been down for too long; how many mails were taken
-        back for that.
+        """The provider has been down for too long; returns how many mails were taken back.
 
         Raises DatabaseError and LeaseLostError.
         """

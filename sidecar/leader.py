@@ -79,7 +79,6 @@ class Leader:
     ) -> None:
         """Take over what a process before us left in flight. Raises DatabaseError, ConfigError.
 
-        ``listens`` says whether providers have to be asked for results, as of the last cycle.
         started_at: when this process first could lead, Unix seconds of the database's clock; a
         drain that was asked for since then goes on.
         """
@@ -90,6 +89,7 @@ class Leader:
         self._doubts_checked: float | None = None
         self._shown: dict[str, object] = {}
         self.listens = True
+        """Whether providers have to be asked for results, as of the last cycle."""
         self._backlog: dict[str, list[int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._started_at = started_at
@@ -254,7 +254,7 @@ class Leader:
         return True
 
     def rests(self, next_at: float | None) -> bool:
-        """Whether there will be nothing to do before something changes. Raises DatabaseError."""
+        """Whether there will be nothing to do before something changes."""
         sources = all(poller.resting for poller in self._pollers.values())
         return next_at is None and sources and not self.dispatcher.busy()
 

@@ -41,7 +41,7 @@ class Quotas:
         self._turns: dict[int, threading.Lock] = {}
         self._counts: dict[int, _Count] = {}
         self._reserved: dict[int, tuple[int, int]] = {}
-        self._used_up: dict[int, str] = {}
+        self._told: dict[int, tuple[object, str]] = {}
 
     def turn(self, company_id: int) -> threading.Lock:
         """Held from asking for room until what left is taken from it."""
@@ -73,9 +73,9 @@ class Quotas:
     def used_up(self, companies: Iterable[Company]) -> dict[int, str]:
         """Companies of which nothing may leave now, and why. Raises DatabaseError."""
         with self._lock:
-            found = {c.company_id: self._reason(c) for c in companies if c.daily_quota}
-            self._used_up = {company_id: why for company_id, why in found.items() if why}
-            return dict(self._used_up)
+            found = {c.company_id: self._told_of(c) for c in companies if c.daily_quota}
+            self._told = {company_id: told for company_id, told in found.items() if told}
+            return {company_id: why for company_id, (_, why) in self._told.items()}
 
     def reason(self, company: Company) -> str:
         """Why nothing of the company may leave now, in words. Raises DatabaseError."""
@@ -89,14 +89,14 @@ class Quotas:
             f" goes on at {in_words(at)}"
         )
 
-    def _reason(self, company: Company) -> str:
-        before, count = self._used_up.get(company.company_id, ""), self._count(company)
+    def _told_of(self, company: Company) -> tuple[object, str] | None:
+        """What a reason rests on, and the reason: the same words as long as nothing has changed."""
+        before, count = self._told.get(company.company_id), self._count(company)
         need = self._step(company) if before else 1
         if company.daily_quota - count.mails >= need:
-            return ""
-        # The same words as long as nothing has changed.
-        same = f"quota of {company.daily_quota} mails a day is used up ({count.mails} left"
-        return before if same in before else self.reason(company)
+            return None
+        facts = (company.daily_quota, count.mails)
+        return before if before and before[0] == facts else (facts, self.reason(company))
 
     def _step(self, company: Company) -> int:
         return max(1, min(self._batch_size, company.daily_quota // SHARE))

@@ -173,7 +173,7 @@ class Routes:
             return found
 
     def _make(self, route: Route) -> Connector:
-        # A cloud's library is loaded where the cloud is used: boto3 alone costs 25 MB.
+        # A cloud's library costs memory and time: it is loaded where the cloud is used.
         if isinstance(route, AwsRoute):
             from sidecar.connectors.aws import AwsConnector  # noqa: PLC0415
 

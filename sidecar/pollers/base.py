@@ -14,6 +14,12 @@ from sidecar.moodle.iomad_mail import Left
 from sidecar.store.companies import Companies, Company
 from sidecar.store.database import Transaction
 
+Wanted = Callable[[int], bool]
+"""Whether a company's mail is claimed at all."""
+
+TooOld = Callable[[Waiting], bool]
+"""Whether a mail has waited too long to be claimed."""
+
 Gate = Callable[[int], str]
 """Company → why its mail may not be claimed now; '' if it may."""
 
@@ -103,14 +109,8 @@ class Peeking(Protocol):
     def resting(self) -> bool:
         """Whether all was looked at, and nothing waits or may appear below what was seen."""
 
-    def look(
-        self,
-        conn: Connection,
-        wanted: Callable[[int], bool],
-        too_old: Callable[[Waiting], bool],
-    ) -> None:
-        """Read what is new. wanted: whether a company's mail is claimed at all; too_old: whether
-        a mail has waited too long for that."""
+    def look(self, conn: Connection, wanted: Wanted, too_old: TooOld) -> None:
+        """Read what is new."""
 
     def look_again(self) -> None:
         """A company was enabled, or old mail was released: look at everything anew."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sidecar.grouping import Group, Waiting
 from sidecar.moodle import new_users
 from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.base import TooOld, Wanted
 
 JOB_TYPE = "csv_import"
 
@@ -38,12 +39,7 @@ class NewUsersPeek:
         self._refused: set[int] = set()
         self._not_before = 0.0
 
-    def look(
-        self,
-        conn: Connection,
-        wanted: Callable[[int], bool],
-        too_old: Callable[[Waiting], bool],
-    ) -> None:
+    def look(self, conn: Connection, wanted: Wanted, too_old: TooOld) -> None:
         """``Peeking.look``."""
         started = self._clock()
         if started < self._not_before:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sidecar.grouping import Group, Waiting, job_type
 from sidecar.moodle import mail_queue
 from sidecar.moodle.tables import MoodleTables
+from sidecar.pollers.base import TooOld, Wanted
 from sidecar.pollers.watermark import Watermark
 
 PAGE = 5_000
@@ -35,8 +36,6 @@ VERIFY_EVERY = 5.0
 """Seconds after which rows that were left to Moodle are looked at again."""
 
 
-Wanted = Callable[[int], bool]
-TooOld = Callable[[Waiting], bool]
 Add = Callable[[Iterable[mail_queue.QueueEntry]], None]
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Subquery, case, func, select
 
 from sidecar.lifecycle import Recipient
 from sidecar.store.database import Database
@@ -37,7 +37,7 @@ def free_at(conn: Connection, database: Database, company_id: int, now: int, num
     return int(moment) + DAY if moment is not None else now
 
 
-def _left(database: Database, company_id: int, since: int):  # type: ignore[no-untyped-def]
+def _left(database: Database, company_id: int, since: int) -> Subquery:
     """When each mail of the company left, of those that did since then.
 
     Bounded by the jobs that were at work since then, not by the history.

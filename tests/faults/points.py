@@ -36,9 +36,7 @@ def _always(_: object) -> bool:
 
 
 POINTS: Mapping[str, Point] = {
-    "peeked": Point(
-        "sidecar.pollers.peek:Peek.look", when=lambda _: True
-    ),  # nothing is locked, nothing written
+    "peeked": Point("sidecar.pollers.peek:Peek.look", when=_always),
     "locked": Point("sidecar.pollers.iomad_claim:Claim.claim", before=True),
     "claimed before commit": Point("sidecar.pollers.iomad_claim:Claim.claim"),
     "claimed after commit": Point("sidecar.pollers.queue_poller:QueuePoller._chunk", when=_always),
