@@ -168,8 +168,7 @@ def test_what_the_queue_gave_up_is_sent_after_a_redrive(account: Account) -> Non
     sqs = boto3.client("sqs", endpoint_url=account.door.url)
     company, dead = account.company, account.stack()["DeadLetterQueue"]
     with world.start() as daemon:
-        queued = "SELECT COUNT(*) FROM mdl_manireports_cloud_import_batches WHERE status = 'queued'"
-        wait_for(lambda: world.one(queued) == 1, 60, "all are queued")
+        wait_for(lambda: world.accepted() == 1, 60, "all are queued")
         assert daemon.stop() == 0
     (planned,) = json.loads(account.run("plan", "--json"))
     assert (planned["mails"], planned["provider"]) == (12, "aws")

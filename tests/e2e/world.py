@@ -72,6 +72,11 @@ class World:
         )
         return {row[0]: row[1] for row in rows}
 
+    def accepted(self) -> int:
+        """Batches that a provider has accepted and not yet told of."""
+        table = "mdl_manireports_cloud_import_batches"
+        return int(self.one(f"SELECT COUNT(*) FROM {table} WHERE status = 'queued'"))
+
     def unsent(self) -> int:
         """Rows that wait in Moodle's queue."""
         return int(self.one("SELECT COUNT(*) FROM mdl_email WHERE sent IS NULL"))
