@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 from sidecar.context import Context, Observation
 from sidecar.dispatch import Dispatcher, View
-from sidecar.errors import DatabaseError, SidecarError
+from sidecar.errors import SidecarError
 from sidecar.health import Inside
 from sidecar.holds import holds_now
 from sidecar.moodle.lock_check import lock_doubts
@@ -16,6 +17,7 @@ from sidecar.pollers.depths import Depths
 from sidecar.pollers.feedback import FeedbackPoller
 from sidecar.pollers.requests import ASIDE, QUESTIONS, URGENT, answer_requests
 from sidecar.pollers.results import Results
+from sidecar.pollers.round import Round
 from sidecar.questions import Questions
 from sidecar.recall import Recall
 from sidecar.recorder import Recorder
@@ -168,27 +170,16 @@ class Leader:
         held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
         tick = partial(self.dispatcher.tick, View(observation.config, companies, held))
         self._held_sources = held
-        moments: list[float] = []
-        troubles: list[DatabaseError] = []
+        claims = self._pollers.values() if claim and not self._draining else ()
+
+        def poll(poller: Poller, claimed: Callable[[], None]) -> float | None:
+            gate = self._gate(poller, observation, companies)
+            return poller.poll(observation.config, companies, gate, claimed)
+
         try:
-            for poller in self._pollers.values() if claim and not self._draining else ():
-                gate = self._gate(poller, observation, companies)
-                success = context.metrics.poll_success.labels(poller.name)
-                try:
-                    with context.metrics.poll_seconds.labels(poller.name).time():
-                        next_at = poller.poll(observation.config, companies, gate, tick)
-                except DatabaseError as error:  # such as a right that only this source needs
-                    success.set(0)
-                    troubles.append(error)
-                    continue
-                success.set(1)
-                if next_at is not None:
-                    moments.append(next_at)
+            return Round(claims, context.metrics, poll, tick).run()
         finally:  # what was claimed goes on, whatever the queues hold
             tick()
-        if troubles:
-            raise troubles[0]
-        return min(moments, default=None)
 
     def inside(self) -> Inside:
         """What /readyz and the metrics show; from another thread."""

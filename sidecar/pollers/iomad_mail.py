@@ -1,11 +1,10 @@
 """IOMAD's mail queue, ``{email}``: peek, claim, give back."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from sidecar.grouping import Group
 from sidecar.jobs import Prepared
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle import mail_queue
@@ -16,7 +15,7 @@ from sidecar.moodle.tables import MoodleTables
 from sidecar.pollers.iomad_claim import SOURCE, Claim
 from sidecar.pollers.iomad_prepare import prepare
 from sidecar.pollers.peek import Peek
-from sidecar.pollers.queue_poller import QueuePoller
+from sidecar.pollers.queue_poller import Chunk, QueuePoller
 from sidecar.settings import Settings
 from sidecar.store.companies import Companies
 from sidecar.store.database import Database
@@ -61,10 +60,9 @@ class IomadMail(QueuePoller):
     def _claim_chunks(
         self,
         conn: Connection,
-        chunks: Sequence[tuple[Group, Sequence[int]]],
+        chunks: Iterable[Chunk],
         config: MoodleConfig,
         companies: Companies,
-        claimed: Callable[[], None],
     ) -> None:
         """The lock spans the chunks."""
         started = time.monotonic()
@@ -76,7 +74,6 @@ class IomadMail(QueuePoller):
                     self._free_until = time.monotonic() + FREE_SECONDS
                     return
                 self._chunk_or_rows(conn, group, chunk, config, companies)
-                claimed()
 
     def newest(self, conn: Connection) -> int:
         """``Poller.newest``."""

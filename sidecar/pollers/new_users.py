@@ -2,13 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from sidecar import jobs
 from sidecar.errors import EncryptionError, SidecarError
-from sidecar.grouping import Group
 from sidecar.jobs import Prepared
 from sidecar.lifecycle import Recipient
 from sidecar.metrics.registry import Metrics
@@ -24,7 +23,7 @@ from sidecar.pollers.new_users_claim import SESSION_TIMEOUT, SOURCE, NewUsersCla
 from sidecar.pollers.new_users_peek import NewUsersPeek
 from sidecar.pollers.new_users_prepare import prepare
 from sidecar.pollers.passwords import Mint, Recipe, site_recipe
-from sidecar.pollers.queue_poller import QueuePoller
+from sidecar.pollers.queue_poller import Chunk, QueuePoller
 from sidecar.settings import Settings
 from sidecar.store import new_passwords
 from sidecar.store.companies import Companies
@@ -109,24 +108,21 @@ class NewUsers(QueuePoller):
     def _claim_chunks(
         self,
         conn: Connection,
-        chunks: Sequence[tuple[Group, Sequence[int]]],
+        chunks: Iterable[Chunk],
         config: MoodleConfig,
         companies: Companies,
-        claimed: Callable[[], None],
     ) -> None:
         """The lock is held for one claim at a time, and while it is, the next ones are hashed."""
         recipe = self._recipe
         if recipe is None:
             return
-        for number, (group, chunk) in enumerate(chunks):
-            ahead = sum(len(ids) for _, ids in chunks[number : number + AHEAD])
-            self._mint.order(recipe, ahead)
+        for group, chunk in chunks:
+            self._mint.order(recipe, len(chunk) + self._turns.ahead(AHEAD - 1))
             self._mint.gather(len(chunk))
             if self.stopping or self.hurried:
                 return
             with self._lock.session(conn):
                 self._chunk_or_rows(conn, group, chunk, config, companies)
-            claimed()
 
     def newest(self, conn: Connection) -> int:
         """``Poller.newest``."""

@@ -35,6 +35,9 @@ MAX_REST = 30.0
 VERIFY_EVERY = 5.0
 """Seconds after which rows that were left to Moodle are looked at again."""
 
+VERIFY_SHARE = 0.02
+"""Part of the time that this may take, however many rows wait."""
+
 
 Add = Callable[[Iterable[mail_queue.QueueEntry]], None]
 
@@ -61,7 +64,7 @@ class Peek:
         self._walk_at = 0
         self._walked_once = False
         self._walk_not_before = 0.0
-        self._verified = 0.0
+        self._verify_not_before = 0.0
         self._refused: dict[int, float] = {}
 
     def look(self, conn: Connection, wanted: Wanted, too_old: TooOld) -> None:
@@ -77,10 +80,12 @@ class Peek:
         self._refill(conn, add, now)
         if len(self.waiting) < MAX_WAITING:
             self.looked = now
-        if now - self._verified >= VERIFY_EVERY:
+        if now >= self._verify_not_before:
+            began = self._clock()
             self.forget([row_id for row_id, mail in self.waiting.items() if too_old(mail)])
             self.verify(conn, list(self.waiting))
-            self._verified = now
+            spent = self._clock() - began
+            self._verify_not_before = now + max(VERIFY_EVERY, spent / VERIFY_SHARE)
 
     def look_again(self) -> None:
         """Start the walk anew: a company was enabled, or old mail was released."""

@@ -4,7 +4,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.locks import TaskLock
 from sidecar.operations import Operations
 from sidecar.pollers.base import Claimed, Claiming, Gate, Peeking
+from sidecar.pollers.turns import Turns
 from sidecar.settings import Settings
 from sidecar.store import capture
 from sidecar.store.companies import Companies
@@ -36,8 +37,15 @@ VERIFIED = 1_000
 """Rows of a group that are looked at again before a job is opened for it; the claim reads every row
 again anyway."""
 
+LOOK_SECONDS = 1.0
+"""After so long a drain looks at the queue again: what has come meanwhile gets its turn."""
+
 INCOMPLETE_SECONDS = 60.0
 """How long a row may wait for its facts before it is Moodle's."""
+
+
+Chunk = tuple[Group, Sequence[int]]
+"""Rows of a group that one transaction claims."""
 
 
 class QueuePoller(ABC):
@@ -80,6 +88,8 @@ class QueuePoller(ABC):
         self._busy_since: float | None = None
         self._old_until: dict[int, int] = {}
         self._operations = Operations()
+        self._turns = Turns(CHUNK)
+        self._looked = 0.0
 
     @abstractmethod
     def newest(self, conn: Connection) -> int:
@@ -109,12 +119,30 @@ class QueuePoller(ABC):
         if claiming - self._claiming:
             self.peek.look_again()
         self._claiming = claiming
-        noted_at = time.monotonic()
+        plan, jobs, now = self._look(companies, gate)
+        if plan.claims and time.monotonic() >= self._free_until:
+            self._turns.plan(plan.claims)
+            look = partial(self._look, companies, gate)
+            self._drain(look, config, companies, claimed)
+        elif not plan.claims and self._busy_since:
+            self._lock_busy(busy=False)
+        seen_all = self.peek.walked and self.peek.looked >= self._looked
+        self._close_done(jobs, now, companies if seen_all else None)
+        self._show_left(plan, now)
+        self.settled = self.peek.walked and not plan.claims
+        self.resting = self.peek.resting
+        return plan.next_at
+
+    def _look(
+        self, companies: Companies, gate: Gate
+    ) -> tuple[Plan, Collection[capture.OpenJob], int]:
+        """What to do now, the open jobs, and the database's time."""
+        self._looked = time.monotonic()
         with self._database.read() as conn:
             # Before the look: what an operation has queued that is over by now is seen by it.
             self._operations = read_operations(conn, self._database, self._settings.quiet_period)
             now = self._database.now(conn)
-            self.peek.look(conn, claiming.__contains__, partial(self._too_old, now))
+            self.peek.look(conn, self._claiming.__contains__, partial(self._too_old, now))
             jobs = capture.open_jobs(conn, self._database, self.name)
         plan = self._plan(companies, gate, jobs, now)
         if plan.opening:
@@ -122,16 +150,7 @@ class QueuePoller(ABC):
                 for group in plan.opening:
                     self.peek.verify(conn, plan.claims[group][:VERIFIED])
             plan = self._plan(companies, gate, jobs, now)
-        if plan.claims and time.monotonic() >= self._free_until:
-            self._drain(plan, config, companies, claimed)
-        elif not plan.claims and self._busy_since:
-            self._lock_busy(busy=False)
-        seen_all = self.peek.walked and self.peek.looked >= noted_at
-        self._close_done(jobs, now, companies if seen_all else None)
-        self._show_left(plan, now)
-        self.settled = self.peek.walked and not plan.claims
-        self.resting = self.peek.resting
-        return plan.next_at
+        return plan, jobs, now
 
     def _plan(
         self, companies: Companies, gate: Gate, jobs: Collection[capture.OpenJob], now: int
@@ -168,21 +187,25 @@ class QueuePoller(ABC):
 
     def _drain(
         self,
-        plan: Plan,
+        look: Callable[[], tuple[Plan, object, int]],
         config: MoodleConfig,
         companies: Companies,
         claimed: Callable[[], None],
     ) -> None:
         """Claim chunk after chunk, each group in its turn, as long as the lock can be had."""
-        chunks = [
-            (group, ids[start : start + CHUNK])
-            for start in range(0, max(map(len, plan.claims.values())), CHUNK)
-            for group, ids in plan.claims.items()
-            if start < len(ids)
-        ]
+
+        def chunks() -> Iterator[Chunk]:
+            looked = time.monotonic()
+            while chunk := self._turns.next():
+                yield chunk
+                claimed()
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    self._turns.plan(look()[0].claims)
+                    looked = time.monotonic()
+
         with translated(), self._database.connection_for_writing() as conn:
             try:
-                self._claim_chunks(conn, chunks, config, companies, claimed)
+                self._claim_chunks(conn, chunks(), config, companies)
                 self._lock_busy(busy=False)
             except (LockBusyError, LockUnusableError) as busy:
                 self._lock_busy(busy=True)
@@ -199,10 +222,9 @@ class QueuePoller(ABC):
     def _claim_chunks(
         self,
         conn: Connection,
-        chunks: Sequence[tuple[Group, Sequence[int]]],
+        chunks: Iterable[Chunk],
         config: MoodleConfig,
         companies: Companies,
-        claimed: Callable[[], None],
     ) -> None:
         """Take the lock and claim, unless ``stopping`` or ``hurried``; raises LockBusyError."""
 

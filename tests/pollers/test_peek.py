@@ -107,6 +107,7 @@ def test_what_becomes_old_while_it_waits_makes_room(
     conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "VERIFY_EVERY", 0)
+    monkeypatch.setattr(module, "VERIFY_SHARE", 1e9)
     queue(conn, BIG, 100)
     peek = made()
     assert look(peek, conn) == {BIG: 100}
