@@ -108,3 +108,4 @@ def recording_sink(record: Path) -> Iterator[tuple[int, Path]]:
             yield json.loads(process.stdout.readline())["port"], record
         finally:
             process.terminate()
+            process.communicate()  # its last words

@@ -4,11 +4,10 @@ import logging
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -21,11 +20,12 @@ from sidecar.handover import AtOnce, Desk, Handover
 from sidecar.handover_later import Later
 from sidecar.holds import Holds
 from sidecar.jobs import Source
+from sidecar.lanes import Lane
 from sidecar.lifecycle import Recipient
 from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
-from sidecar.moodle.mail_settings import Diversion, MailSettingsError, diversion
+from sidecar.moodle.mail_settings import MailSettingsError, diversion
 from sidecar.quotas import Quotas
 from sidecar.recorder import Recorder
 from sidecar.render import Elsewhere
@@ -44,6 +44,9 @@ MANY = 3
 LOOKAHEAD = 40
 """Due batches that one look at the queue takes for all lanes."""
 
+IN_LINE = 8
+"""Batches of a company that wait in a lane: what comes later for others is not behind all of it."""
+
 WORK_AT_PROVIDER = 180
 """Seconds of work, by a company's own rate, that a provider has at most."""
 
@@ -61,18 +64,6 @@ class View:
     config: MoodleConfig
     companies: Companies
     held: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class Lane:
-    """A route, its thread, the batches that wait for it and all that it holds."""
-
-    route: Route
-    waiting: deque[queue.DueBatch] = field(default_factory=deque)
-    holding: dict[int, queue.DueBatch] = field(default_factory=dict)
-    diverted: dict[int, Diversion] = field(default_factory=dict)
-    handed_at: dict[int, float] = field(default_factory=dict)
-    thread: threading.Thread | None = None
 
 
 class Dispatcher:
@@ -182,13 +173,15 @@ class Dispatcher:
         now = time.monotonic()
         with self._lock:
             held = {i for lane in self._lanes.values() for i in lane.holding} | self._interrupted
-            closed = [key for key, breaker in self._breakers.items() if breaker.is_open(now)]
+            shut = {key for key, breaker in self._breakers.items() if breaker.is_open(now)}
+            ways = Counter((batch.company_id, batch.provider) for batch in self._in_line())
+            shut |= {way for way, number in ways.items() if number >= IN_LINE}
         with self._database.read() as conn:
             due = queue.due_batches(
                 conn,
                 self._database,
                 exclude=held,
-                exclude_ways=closed,
+                exclude_ways=shut,
                 exclude_sources=view.held,
                 exclude_companies=self.holds.companies,
                 limit=LOOKAHEAD,
@@ -197,8 +190,10 @@ class Dispatcher:
         refused: dict[str, list[int]] = {}
         for batch in due:
             company = view.companies.get(batch.company_id)
-            if room.get(batch.company_id, 1) <= 0:
+            way = (batch.company_id, batch.provider)
+            if room.get(batch.company_id, 1) <= 0 or ways[way] >= IN_LINE:
                 continue
+            ways[way] += 1
             provider = batch.provider
             if batch.never_submitted and provider != "smtp":
                 provider = company.provider
@@ -213,12 +208,18 @@ class Dispatcher:
         for reason, batch_ids in refused.items():
             self._desk.put_back(batch_ids, BLOCKED_WAIT, reason)
 
+    def _in_line(self) -> list[queue.DueBatch]:
+        """All that wait in a lane; called under the lock."""
+        return [batch for lane in self._lanes.values() for batch in lane.waiting.batches()]
+
     def _room(
         self, conn: Connection, view: View, due: Collection[queue.DueBatch]
     ) -> dict[int, int]:
         """Companies with a rate, and how many mails their provider may still get for now."""
         with self._lock:
-            held = Counter(b.company_id for lane in self._lanes.values() for b in lane.waiting)
+            held = Counter(
+                b.company_id for lane in self._lanes.values() for b in lane.waiting.batches()
+            )
         room = {}
         for company_id in {batch.company_id for batch in due}:
             company = view.companies.get(company_id)
@@ -238,7 +239,7 @@ class Dispatcher:
             if probing and any(b.company_id == batch.company_id for b in held):
                 return
             lane = self._lanes.setdefault(route, Lane(route))
-            lane.waiting.append(batch)
+            lane.waiting.put(batch)
             lane.holding[batch.id] = batch
             if lane.thread is None:
                 lane.thread = threading.Thread(
@@ -261,7 +262,7 @@ class Dispatcher:
             log.exception("sending was interrupted by a defect")
         finally:
             with self._lock:
-                untouched = {batch.id for batch in lane.waiting}
+                untouched = {batch.id for batch in lane.waiting.batches()}
                 ended = list(lane.holding)
                 self._interrupted |= set(lane.holding) - untouched
                 lane.waiting.clear()
@@ -296,10 +297,10 @@ class Dispatcher:
             if not lane.waiting:
                 self._fill(view)
             with self._lock:
-                if not lane.waiting:
+                batch = lane.waiting.take()
+                if batch is None:
                     return
-                batch = lane.waiting.popleft()
-                soon = (batch, *islice(lane.waiting, 1))
+                soon = [batch, *filter(None, [lane.waiting.next()])]
                 many = len(lane.waiting) >= MANY
             lane.diverted[batch.id] = diversion(view.config)
             if self._must_wait(lane, batch.id):

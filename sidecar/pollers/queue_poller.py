@@ -37,7 +37,7 @@ VERIFIED = 1_000
 """Rows of a group that are looked at again before a job is opened for it; the claim reads every row
 again anyway."""
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 """After so long a drain looks at the queue again: what has come meanwhile gets its turn."""
 
 INCOMPLETE_SECONDS = 60.0

@@ -67,7 +67,7 @@ def test_a_source_that_cannot_be_polled_holds_up_no_other() -> None:
         Round(sources("bad", "good"), metrics, poll, lambda: None).run()
     assert log == ["good"]
     success = {
-        name: metrics.registry.get_sample_value("manireports_poll_success", {"source": name})
+        name: metrics.registry.get_sample_value("manireports_poll_success", {"poller": name})
         for name in ("bad", "good")
     }
     assert success == {"bad": 0, "good": 1}
