@@ -181,14 +181,16 @@ def supervisors(
     cu, c, data = tables.company_users, tables.company, tables.user_info_data
     ids = list(user_ids)
     field_of: dict[int, int] = {}
-    rows = conn.execute(
-        select(cu.c.userid, c.c.emailprofileid)
-        .join(c, c.c.id == cu.c.companyid)
-        .where(cu.c.userid.in_(ids))
-        .order_by(cu.c.id)
-    )
-    for user_id, field_id in rows:
-        field_of.setdefault(user_id, field_id or 0)
+    # Moodle has no index that finds a user's companies: most sites need not look.
+    if conn.execute(select(c.c.id).where(c.c.emailprofileid > 0).limit(1)).first():
+        rows = conn.execute(
+            select(cu.c.userid, c.c.emailprofileid)
+            .join(c, c.c.id == cu.c.companyid)
+            .where(cu.c.userid.in_(ids))
+            .order_by(cu.c.id)
+        )
+        for user_id, field_id in rows:
+            field_of.setdefault(user_id, field_id or 0)
     site_field = config.number("companyemailprofileid")
     wanted = {user_id: field_of.get(user_id, 0) or site_field for user_id in ids}
     fields = {field for field in wanted.values() if field}
