@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import psutil
 
@@ -16,6 +17,8 @@ from benchmarks.site import BenchSite, bench_site, durable_server
 from tests.support.processes import Sidecar
 
 STARTS = 5
+
+QUERIES = ("select", "insert", "update", "delete", "insert_select", "update_multi")
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,15 +73,16 @@ def watch(made: BenchSite, seconds: float) -> dict[str, float]:
         daemon.wait_for_line("leading this site")
         made.wait(lambda: int(has_looked(made)), 1)
         process = psutil.Process(daemon.pid)
-        busy, asked, began = cpu(process), questions(made), time.perf_counter()
+        busy, before, began = cpu(process), asked(made), time.perf_counter()
         time.sleep(seconds)
         spent = time.perf_counter() - began
-        busy, asked = cpu(process) - busy, questions(made) - asked - 3  # the look itself
+        busy, sent = cpu(process) - busy, asked(made) - before
         memory = process.memory_info().rss
         daemon.stop()
     return {
         "core_percent": round(100 * busy / spent, 2),
-        "queries_per_second": round(asked / spent, 2),
+        "queries_per_second": round(sum(sent[f"Com_{kind}"] for kind in QUERIES) / spent, 2),
+        "rollbacks_per_second": round(sent["Com_rollback"] / spent, 2),
         "memory_mb": round(memory / 1e6, 1),
     }
 
@@ -95,8 +99,8 @@ def cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def questions(made: BenchSite) -> int:
-    """Statements that clients have sent to the server; a pool's ROLLBACK is one of them."""
+def asked(made: BenchSite) -> Counter[str]:
+    """How often clients have sent each kind of statement to the server, by its own count."""
     with made.engine.connect() as conn:
-        row = conn.exec_driver_sql("SHOW GLOBAL STATUS LIKE 'Questions'").one()
-    return int(row[1])
+        rows = conn.exec_driver_sql("SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Com\\_%%'")
+        return Counter({name: int(number) for name, number in rows})
