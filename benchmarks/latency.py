@@ -59,9 +59,9 @@ def measure(jobs: int, load: int) -> dict[str, list[float]]:
             daemon.wait_for_line("leading this site")
             idle = trickle(made, jobs, record)
             made.site.queue("user_create", BIG, made.site.add_users(BIG, load))
-            made.wait(lambda: made.in_state("sent"), len(idle) + 1)
+            made.wait(made.counted, len(idle) + 1)
             loaded = trickle(made, jobs, record)
-            if made.in_state("sent") >= len(idle) + len(loaded) + load:
+            if made.counted() >= len(idle) + len(loaded) + load:
                 sys.exit("the big job was sent before the small ones: --load is too small")
             daemon.stop()
     return {"idle": idle, "under load": loaded}

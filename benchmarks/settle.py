@@ -67,7 +67,7 @@ def settle_seconds(server: MariaDBServer, rows: int) -> float:
         fill_inbox(made)
         with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
-            spent = made.wait(lambda: made.in_state("sent"), rows)
+            spent = made.wait(made.counted, rows)
             daemon.stop()
     return spent
 

@@ -44,7 +44,7 @@ def apply_result(
     One that tells of none of them is no news: the batch stays as silent as it was.
     """
     said = {mail.mail_key: mail for mail in result.recipients}
-    known = reports.known_mails(tx, database, batch.id, said)
+    known = reports.known_mails(tx, database, batch, said)
     changes: list[Change] = []
     dues: dict[int, int] = {}
     after_all = 0

@@ -7,7 +7,6 @@ and only then deleted at the provider; settling proves signature, company and si
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection
 from functools import partial
 
@@ -153,7 +152,7 @@ class Results:
         """Settle a page of the inbox; returns how many deliveries are done with."""
         touched: set[int] = set()
         waits = {delivery.id: self._waits.pop(delivery.id, "") for delivery in page}
-        outcomes: Counter[str] = Counter()
+        outcomes: dict[str, list[int]] = {}
         ended: list[tuple[ReportedBatch, Applied]] = []
         with (
             self._metrics.settle_seconds.labels("results").time(),
@@ -173,19 +172,20 @@ class Results:
                         log.warning("result %d waits: %s", delivery.id, error)
                     self._waits[delivery.id] = str(error)
                     continue
-                inbox.mark_processed(tx, self._database, [delivery.id], outcome)
-                outcomes[outcome] += 1
+                outcomes.setdefault(outcome, []).append(delivery.id)
                 self._metrics.callback_seconds.observe(max(0, tx.now - delivery.signed_at))
+            for outcome, ids in outcomes.items():
+                inbox.mark_processed(tx, self._database, ids, outcome)
             now = tx.now
         self._recorder.touch(touched)
-        for outcome, number in outcomes.items():
-            self._metrics.results.labels(outcome).inc(number)
+        for outcome, ids in outcomes.items():
+            self._metrics.results.labels(outcome).inc(len(ids))
         for batch, applied in ended:
             for status, code in applied.ended:
                 self._metrics.ended(
                     batch.company_id, batch.provider, status, code, now - batch.created_at
                 )
-        return outcomes.total()
+        return sum(map(len, outcomes.values()))
 
     def _apply(
         self, tx: Transaction, delivery: Delivery, companies: Companies, keys: "_Keys"

@@ -18,6 +18,8 @@ class ReportedBatch:
     company_id: int
     provider: str
     created_at: int
+    size: int
+    """How many mails it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def find_batch(tx: Transaction, database: Database, batch_key: str) -> ReportedB
     """The batch that carries this key."""
     b, jobs = database.tables.batches, database.tables.jobs
     row = tx.conn.execute(
-        select(b.c.id, b.c.job_id, jobs.c.company_id, b.c.provider, b.c.created_at)
+        select(b.c.id, b.c.job_id, jobs.c.company_id, b.c.provider, b.c.created_at, b.c.email_count)
         .join(jobs, jobs.c.id == b.c.job_id)
         .where(b.c.batch_key == batch_key)
     ).first()
@@ -54,18 +56,19 @@ def find_batch(tx: Transaction, database: Database, batch_key: str) -> ReportedB
 
 
 def known_mails(
-    tx: Transaction, database: Database, batch_id: int, mail_keys: Collection[str]
+    tx: Transaction, database: Database, batch: ReportedBatch, mail_keys: Collection[str]
 ) -> dict[str, KnownMail]:
     """The batch's mails among ``mail_keys``, locked."""
     r = database.tables.recipients
-    query = (
-        select(r.c.mail_key, r.c.id, r.c.status, r.c.tries, r.c.error_code)
-        .where(r.c.batch_id == batch_id, r.c.mail_key.in_(list(mail_keys)))
-        .with_for_update()
+    query = select(r.c.mail_key, r.c.id, r.c.status, r.c.tries, r.c.error_code).where(
+        r.c.batch_id == batch.id
     )
+    if 2 * len(mail_keys) < batch.size:  # else to read all is cheaper than to look up each
+        query = query.where(r.c.mail_key.in_(list(mail_keys)))
     return {
         row.mail_key: KnownMail(row.id, Recipient(row.status), row.tries, row.error_code)
-        for row in tx.conn.execute(query)
+        for row in tx.conn.execute(query.with_for_update())
+        if row.mail_key in mail_keys
     }
 
 
@@ -133,7 +136,11 @@ def hear(
     silent before; and others may be due before.
     """
     b, r = database.tables.batches, database.tables.recipients
-    values: dict[str, object] = {"silent_asks": 0}
+    queued = b.c.status == Batch.QUEUED.value
+    values: dict[str, object] = {
+        "silent_asks": 0,
+        "status": case((queued, Batch.PROCESSING.value), else_=b.c.status),
+    }
     if due is not None:
         has_more = (
             select(r.c.id)
@@ -147,5 +154,3 @@ def hear(
         earlier = has_more & (b.c.next_attempt_at < due)
         values["next_attempt_at"] = case((earlier, b.c.next_attempt_at), else_=due)
     tx.conn.execute(update(b).where(b.c.id == batch_id).values(values))
-    queued = (b.c.id == batch_id) & (b.c.status == Batch.QUEUED.value)
-    tx.conn.execute(update(b).where(queued).values(status=Batch.PROCESSING.value))

@@ -1,12 +1,14 @@
 """What a report changes in the tables, and when its provider is asked again."""
 
+from dataclasses import replace
+
 from sqlalchemy import select
 
 from sidecar.lifecycle import Recipient
 from sidecar.message import MailResult, MailStatus
 from sidecar.settle import Applied
 from sidecar.store import asks, reports, results
-from sidecar.store.database import Database
+from sidecar.store.database import Database, Transaction
 from sidecar.store.reports import KnownMail, ReportedBatch
 from tests.support.books import TIMEOUT, Books, Captured
 
@@ -32,15 +34,21 @@ def counts(books: Books, job: Captured) -> tuple[int, int]:
     return of_batch
 
 
+def reported(books: Books, tx: Transaction, job: Captured) -> ReportedBatch | None:
+    """The batch of a job, by the key that ``Books.ask`` gave it."""
+    return reports.find_batch(tx, books.database, f"{job.batch:032x}")
+
+
 def test_a_batch_is_found_by_its_key_with_the_company_that_owns_it(books: Books) -> None:
     ours, theirs = books.capture(1), books.capture(1, company=7)
     books.ask(ours.batch)
     books.ask(theirs.batch)
     with books.write() as tx:
         for job, company in ((ours, 1), (theirs, 7)):
-            found = reports.find_batch(tx, books.database, f"{job.batch:032x}")
             claimed = books.batch(job.batch).created_at
-            assert found == ReportedBatch(job.batch, job.job, company, "aws", claimed)
+            assert reported(books, tx, job) == ReportedBatch(
+                job.batch, job.job, company, "aws", claimed, len(job.mails)
+            )
         assert reports.find_batch(tx, books.database, "f" * 32) is None
 
 
@@ -49,10 +57,14 @@ def test_only_the_mails_of_the_batch_are_known(books: Books) -> None:
     books.ask(ours.batch)
     keys = [books.mail(mail).mail_key for mail in (*ours.mails, *other.mails)]
     with books.write() as tx:
-        known = reports.known_mails(tx, books.database, ours.batch, [*keys, "0" * 64])
+        batch = reported(books, tx, ours)
+        assert batch
+        known = reports.known_mails(tx, books.database, batch, [*keys, "0" * 64])
+        one = reports.known_mails(tx, books.database, replace(batch, size=100), keys[1:])
     assert known == {
         key: KnownMail(mail, R.PROCESSING, 1) for key, mail in zip(keys, ours.mails, strict=False)
     }
+    assert one == {keys[1]: KnownMail(ours.mails[1], R.PROCESSING, 1)}
 
 
 def test_every_fate_is_written_with_its_reason(books: Books) -> None:
@@ -282,7 +294,9 @@ def test_a_report_locks_the_mails_it_judges(books: Books) -> None:
     r = other.tables.recipients
     free = select(r.c.id).where(r.c.id == job.mails[0]).with_for_update(skip_locked=True)
     with books.write() as tx:
-        reports.known_mails(tx, books.database, job.batch, [key])
+        batch = reported(books, tx, job)
+        assert batch
+        reports.known_mails(tx, books.database, batch, [key])
         with other.write(None) as theirs:
             assert theirs.conn.execute(free).first() is None
     with other.write(None) as theirs:
