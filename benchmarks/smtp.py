@@ -138,7 +138,6 @@ def sink(latency: int, expected: int) -> Iterator[int]:
             yield json.loads(process.stdout.readline())["port"]
         finally:
             process.terminate()
-            process.communicate()  # its last words
         accepted = json.loads(process.stdout.readline())["accepted"]
     if accepted != expected:
         sys.exit(f"{accepted} mails arrived, {expected} were sent")

@@ -40,6 +40,12 @@ again anyway."""
 LOOK_SECONDS = 0.5
 """After so long a drain looks at the queue again: what has come meanwhile gets its turn."""
 
+LOOK_SHARE = 0.2
+"""Part of a drain's time that looking may take, however much waits."""
+
+VERIFIED_SECONDS = 5.0
+"""How long it is good enough that the rows of a group were looked at again."""
+
 INCOMPLETE_SECONDS = 60.0
 """How long a row may wait for its facts before it is Moodle's."""
 
@@ -88,8 +94,9 @@ class QueuePoller(ABC):
         self._busy_since: float | None = None
         self._old_until: dict[int, int] = {}
         self._operations = Operations()
-        self._turns = Turns(CHUNK)
+        self._turns = Turns(settings.batch_size, CHUNK)
         self._looked = 0.0
+        self._verified: dict[Group, float] = {}
 
     @abstractmethod
     def newest(self, conn: Connection) -> int:
@@ -145,10 +152,13 @@ class QueuePoller(ABC):
             self.peek.look(conn, self._claiming.__contains__, partial(self._too_old, now))
             jobs = capture.open_jobs(conn, self._database, self.name)
         plan = self._plan(companies, gate, jobs, now)
-        if plan.opening:
+        long_ago = time.monotonic() - VERIFIED_SECONDS
+        opening = [g for g in plan.opening if self._verified.get(g, 0.0) < long_ago]
+        if opening:
             with self._database.read() as conn:
-                for group in plan.opening:
+                for group in opening:
                     self.peek.verify(conn, plan.claims[group][:VERIFIED])
+            self._verified.update(dict.fromkeys(opening, time.monotonic()))
             plan = self._plan(companies, gate, jobs, now)
         return plan, jobs, now
 
@@ -195,13 +205,14 @@ class QueuePoller(ABC):
         """Claim chunk after chunk, each group in its turn, as long as the lock can be had."""
 
         def chunks() -> Iterator[Chunk]:
-            looked = time.monotonic()
+            look_at = time.monotonic() + LOOK_SECONDS
             while chunk := self._turns.next():
                 yield chunk
                 claimed()
-                if time.monotonic() - looked >= LOOK_SECONDS:
+                if (began := time.monotonic()) >= look_at:
                     self._turns.plan(look()[0].claims)
-                    looked = time.monotonic()
+                    ended = time.monotonic()
+                    look_at = ended + max(LOOK_SECONDS, (ended - began) / LOOK_SHARE)
 
         with translated(), self._database.connection_for_writing() as conn:
             try:

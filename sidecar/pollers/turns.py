@@ -8,8 +8,10 @@ from sidecar.grouping import Group
 class Turns:
     """Chunks of what is to be claimed; the group is next that has waited longest for its turn."""
 
-    def __init__(self, size: int) -> None:
-        """size: most rows of a chunk."""
+    def __init__(self, first: int, size: int) -> None:
+        """first, size: most rows of a group's first chunk, and of any later one: where many groups
+        wait, each has something to send soon."""
+        self._first = first
         self._size = size
         self._claims: dict[Group, list[int]] = {}
         self._last: dict[Group, int] = {}
@@ -25,12 +27,13 @@ class Turns:
             self._last.clear()
             return None
         group = min(self._claims, key=lambda group: self._last.get(group, 0))
+        size = self._size if group in self._last else self._first
         self._number += 1
         self._last[group] = self._number
         ids = self._claims.pop(group)
-        if rest := ids[self._size :]:
+        if rest := ids[size:]:
             self._claims[group] = rest
-        return group, ids[: self._size]
+        return group, ids[:size]
 
     def ahead(self, chunks: int) -> int:
         """How many rows the next so many chunks have at most."""

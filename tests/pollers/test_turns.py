@@ -20,13 +20,19 @@ def taken(turns: Turns) -> list[tuple[int, list[int]]]:
 
 
 def test_groups_take_turns() -> None:
-    turns = Turns(2)
+    turns = Turns(2, 2)
     turns.plan({BIG: [1, 2, 3, 4, 5], SMALL: [6, 7, 8]})
     assert taken(turns) == [(1, [1, 2]), (2, [6, 7]), (1, [3, 4]), (2, [8]), (1, [5])]
 
 
+def test_the_first_chunk_of_a_group_is_small() -> None:
+    turns = Turns(1, 3)
+    turns.plan({BIG: [1, 2, 3, 4, 5], SMALL: [6, 7]})
+    assert taken(turns) == [(1, [1]), (2, [6]), (1, [2, 3, 4]), (2, [7]), (1, [5])]
+
+
 def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
-    turns = Turns(2)
+    turns = Turns(2, 2)
     turns.plan({BIG: [1, 2, 3, 4], SMALL: [6, 7]})
     assert turns.next() == (BIG, [1, 2])
     turns.plan({BIG: [3, 4], SMALL: [6, 7], LATE: [9]})
@@ -34,7 +40,7 @@ def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
 
 
 def test_rows_of_the_next_chunks() -> None:
-    turns = Turns(2)
+    turns = Turns(2, 2)
     turns.plan({BIG: [1, 2, 3], SMALL: []})
     assert (turns.ahead(1), turns.ahead(5)) == (2, 3)
     assert turns.next()
@@ -50,16 +56,17 @@ def test_rows_of_the_next_chunks() -> None:
         max_size=6,
     ),
     st.integers(1, 7),
+    st.integers(1, 7),
 )
 def test_each_row_comes_once_and_nobody_waits_for_two_turns_of_another(
-    claims: dict[Group, set[int]], size: int
+    claims: dict[Group, set[int]], first: int, size: int
 ) -> None:
-    turns = Turns(size)
+    turns = Turns(first, size)
     turns.plan(claims)
     rows: dict[int, list[int]] = {}
     had: Counter[int] = Counter()
     for company, ids in taken(turns):
-        assert 0 < len(ids) <= size
+        assert 0 < len(ids) <= (size if had[company] else first)
         rows.setdefault(company, []).extend(ids)
         had[company] += 1
         waiting = [
