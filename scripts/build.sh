@@ -30,6 +30,10 @@ setuptools=80.9.0
 
 python_packages() {
     cp -r pyproject.toml README.md LICENSE sidecar "$work/source"
+    # What `aws deploy` and `cloudflare deploy` put into the clouds; not what npm has installed beside it.
+    mkdir -p "$work/source/cloud_workers/cloudflare"
+    cp -r cloud_workers/aws "$work/source/cloud_workers/"
+    (cd cloud_workers/cloudflare && cp -r ./*.js package.json wrangler.json senders "$work/source/cloud_workers/cloudflare/")
     find "$work/source" -name __pycache__ -prune -exec rm -rf {} +
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile \
         --target "$work/tools" "setuptools==$setuptools"

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -86,6 +87,31 @@ def test_what_is_in_the_files(dist: Path) -> None:
         assert {member.uname for member in source.getmembers()} == {""}
 
 
+def test_what_is_installed_can_deploy_its_workers(dist: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(dist / f"manireports_sidecar-{__version__}-py3-none-any.whl") as wheel:
+        wheel.extractall(tmp_path)
+    code = (
+        "from pathlib import Path; from sidecar.cli.wrangler import configuration;"
+        " from sidecar.connectors.aws_stack import FILES, packed_handler;"
+        " packed_handler(); print(FILES); print(configuration('x', 'y', {})['main'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    aws, worker = map(Path, done.stdout.split())
+    assert aws == tmp_path / "cloud_workers" / "aws"
+    ours = ROOT / "cloud_workers" / "cloudflare"
+    wanted = {path.relative_to(ours) for path in (*ours.glob("*.js"), *ours.glob("senders/*.js"))}
+    there = {path.relative_to(worker.parent) for path in worker.parent.rglob("*.js")}
+    assert there == wanted
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="installing a package needs root")
 def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> None:
@@ -110,6 +136,8 @@ def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> N
     assert said["enabled"] == "1"
     assert said["foreign"] == "0 writable 0"
     assert said["imports"].startswith("/opt/manireports-sidecar/lib/")
+    assert "/cloud_workers/cloudflare/worker.js" in said["workers"]
+    assert said["workers"].startswith("worker/")
     assert said["rules"] == "manireports.rules.yml"
     assert said["completes"] == "yes"
     assert said["leaks"] == "0"
