@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from sidecar import __version__
+from sidecar.demo.site import Site
+from tests.support.config import write_config
+from tests.support.processes import Sidecar, call_sidecar
 
 ROOT = Path(__file__).parents[2]
 MOMENT = "1790000000"
@@ -26,6 +30,8 @@ mount --rbind /dev "$1/root/dev"
 mount -t proc proc "$1/root/proc" 2>/dev/null || mount --rbind /proc "$1/root/proc"
 cp "$2" "$1/root/package.deb"
 cp "$3" "$1/root/steps.sh"
+mkdir -p "$1/root$SITE"
+cp -r "$SITE/." "$1/root$SITE"
 exec chroot "$1/root" /bin/bash /steps.sh
 """
 """Installs in a mount namespace of its own: this system stays as it is."""
@@ -43,6 +49,36 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             build(folder)
+    return folder
+
+
+@pytest.fixture
+def claimed(tmp_path: Path) -> Path:
+    """A folder with the database of a site whose sidecar was killed with 12 claimed mails in its
+    hands, and ``environment``, the whole configuration of that sidecar."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    site = Site(f"sqlite:///{folder / 'site.db'}")
+    site.install(smtphosts="127.0.0.1:9")
+    site.add_company(1, "Acme Training Ltd")
+    config = write_config(folder, str(site.engine.url), lease_seconds=1)
+    for command in (
+        ("schema", "--create"),
+        ("company", "set", "1", "--provider", "smtp", "--enable"),
+    ):
+        done = call_sidecar(config, *command)
+        assert done.returncode == 0, done.stderr
+    site.queue("user_create", 1, site.add_users(1, 12))
+    with Sidecar(config) as sidecar:
+        sidecar.wait_for_line("claimed 12 rows")
+    site.engine.dispose()
+    values = tomllib.loads(config.read_text("utf-8"))
+    lines = [
+        f'MANIREPORTS_{key.upper()}="{value}"\n'
+        for key, value in values.items()
+        if key != "state_dir"
+    ]
+    (folder / "environment").write_text("".join(lines), "utf-8")
     return folder
 
 
@@ -114,7 +150,7 @@ def test_what_is_installed_can_deploy_its_workers(dist: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="installing a package needs root")
-def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> None:
+def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path, claimed: Path) -> None:
     (package,) = dist.glob("*.deb")
     place = tmp_path / "place"
     place.mkdir()
@@ -123,7 +159,11 @@ def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> N
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "BUILD_ROOT": str(ROOT)},
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "BUILD_ROOT": str(ROOT),
+            "SITE": str(claimed),
+        },
     )
     if "overlay" in done.stderr and "mount:" in done.stderr:
         pytest.skip("this system lets nobody mount an overlay")
@@ -143,7 +183,12 @@ def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path) -> N
     assert said["leaks"] == "0"
     assert said["kept"] == "# mine"
     assert said["mode"] == "640 root manireports-sidecar"
-    assert "remove: manireports-sidecar: drain" in done.stdout
-    assert "not everything could be handed back" in done.stdout
+    by_environment, by_file = done.stdout.split("remove: manireports-sidecar: drain (")[1:]
+    assert by_environment.startswith("/etc/manireports-sidecar/environment)")
+    assert "remove: drained: no mail is left with the sidecar" in by_environment
+    assert "not everything" not in by_environment
+    assert (said["claimed"], said["unsent"]) == ("0", "12 state site.json")
+    assert by_file.startswith("/etc/manireports-sidecar/school.toml)")
+    assert "not everything could be handed back" in by_file
     assert said["gone"] == "0 config 2"
     assert said["purged"] == "0"
