@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,11 @@ def heard(manager: socket.socket) -> list[str]:
             return found
 
 
+def command_line(sidecar: Sidecar) -> list[str]:
+    """With what the process runs now."""
+    return Path(f"/proc/{sidecar.pid}/cmdline").read_text("utf-8").split("\0")
+
+
 def test_the_daemon_says_when_it_is_ready_alive_reloading_and_stopping(
     world: World,  # noqa: F811
     manager: socket.socket,
@@ -99,14 +105,17 @@ def test_the_daemon_says_when_it_is_ready_alive_reloading_and_stopping(
         return text in said
 
     env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
-    with Sidecar(world.config, env=env) as sidecar:
+    program = (sys.executable, "-X", "utf8", "-m", "sidecar")
+    with Sidecar(world.config, env=env, program=program) as sidecar:
         wait_for(lambda: says("READY=1"), 30, "ready")
+        started_as = command_line(sidecar)
         wait_for(lambda: says("STATUS=leading"), 30, "what it does")
         wait_for(lambda: says("WATCHDOG=1"), 30, "alive")
         said.clear()
         sidecar.hangup()
         wait_for(lambda: says("RELOADING=1"), 30, "reloading")
         wait_for(lambda: says("READY=1"), 30, "ready again")
+        assert command_line(sidecar) == started_as, "with the flags of the interpreter, as -I"
         said.clear()
         sidecar.freeze()
         heard(manager)
