@@ -16,6 +16,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$dist"
 name=manireports-sidecar
+# Whom the package names; whoever gives it to others says who they are.
+maintainer=${MAINTAINER:-ManiReports maintainers <maintainers@manireports.invalid>}
+[[ $maintainer =~ ^[^/\&]+\ \<[^/\&]+@[^/\&]+\>$ ]] || die "MAINTAINER: say it as 'Anna Smith <anna@example.org>'"
 
 need_venv dev
 version=$("$venv/bin/python" -c 'import sidecar; print(sidecar.__version__)')
@@ -97,7 +100,7 @@ debian() {
     install -m 644 LICENSE "$tree/usr/share/doc/$name/copyright"
     cp -r sidecar/metrics/alerts sidecar/metrics/grafana "$tree/usr/share/$name/"
     "$venv/bin/python" -m sidecar completion bash >"$tree/usr/share/bash-completion/completions/$name"
-    sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@PYTHON@/$major.$minor/; s/@NEXT@/$major.$((minor + 1))/" \
+    sed -e "s/@MAINTAINER@/$maintainer/; s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@PYTHON@/$major.$minor/; s/@NEXT@/$major.$((minor + 1))/" \
         packaging/debian/control.in >"$tree/DEBIAN/control"
     printf 'Installed-Size: %s\n' "$(du -sk --exclude=DEBIAN "$tree" | cut -f 1)" >>"$tree/DEBIAN/control"
     install -m 644 packaging/debian/conffiles "$tree/DEBIAN/"

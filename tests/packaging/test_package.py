@@ -148,6 +148,18 @@ def test_what_is_installed_can_deploy_its_workers(dist: Path, tmp_path: Path) ->
     assert there == wanted
 
 
+def test_the_package_names_somebody_who_can_be_asked(dist: Path) -> None:
+    (package,) = dist.glob("*.deb")
+    named = subprocess.run(
+        ["dpkg-deb", "--field", str(package), "Maintainer"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.fullmatch(r"ManiReports maintainers <\S+@\S+>\n", named)
+    assert "localhost" not in named
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="installing a package needs root")
 def test_the_package_installs_upgrades_and_goes(dist: Path, tmp_path: Path, claimed: Path) -> None:

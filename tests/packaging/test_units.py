@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import daemon
 from sidecar.systemd import Service
 from tests.e2e.conftest import sink, world  # noqa: F401 - fixtures
 from tests.e2e.world import World
@@ -55,6 +56,19 @@ def test_the_two_units_differ_only_in_their_names() -> None:
     ):
         many = many.replace(before, after)
     assert one.partition("[Unit]")[2] == many.partition("[Unit]")[2]
+
+
+def test_the_time_to_stop_is_the_one_that_is_told() -> None:
+    page = (UNITS.parent / "docs" / "operations.md").read_text("utf-8")
+    found = re.search(
+        r"gets (\d+) seconds and its results (\d+) more;.*\n.*after (\d+) seconds,", page
+    )
+    assert found, "docs/operations.md says how long SIGTERM takes"
+    flight, record, killed = map(int, found.groups())
+    assert (flight, record) == (daemon.STOP_SECONDS, daemon.RECORD_SECONDS)
+    for name in NAMES:
+        assert f"TimeoutStopSec={killed}\n" in (UNITS / name).read_text("utf-8")
+    assert flight + record < killed
 
 
 def test_sysusers_and_tmpfiles_are_understood(tmp_path: Path) -> None:
