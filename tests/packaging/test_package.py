@@ -1,7 +1,6 @@
 """The release files: made by one command, and the Debian package installed, upgraded, removed and
 purged on this Debian, in a copy of its file system that is thrown away."""
 
-import fcntl
 import os
 import re
 import subprocess
@@ -15,11 +14,9 @@ import pytest
 
 from sidecar import __version__
 from sidecar.demo.site import Site
+from tests.packaging.release import ROOT, build
 from tests.support.config import write_config
 from tests.support.processes import Sidecar, call_sidecar
-
-ROOT = Path(__file__).parents[2]
-MOMENT = "1790000000"
 
 SCRIPT = r"""
 set -e
@@ -37,19 +34,6 @@ exec chroot "$1/root" /bin/bash /steps.sh
 """Installs in a mount namespace of its own: this system stays as it is."""
 
 STEPS = Path(__file__).with_name("steps.sh")
-
-
-@pytest.fixture(scope="session")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release files, made once for all processes of a test run."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    folder = shared / "dist"
-    with (shared / "dist.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            build(folder)
-    return folder
 
 
 @pytest.fixture
@@ -82,26 +66,9 @@ def claimed(tmp_path: Path) -> Path:
     return folder
 
 
-def build(folder: Path) -> None:
-    done = subprocess.run(
-        [str(ROOT / "scripts" / "build.sh")],
-        env=os.environ
-        | {"DIST": str(folder), "SOURCE_DATE_EPOCH": MOMENT, "DEB_COMPRESSION": "gzip"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_same_commit_gives_the_same_files(dist: Path, tmp_path: Path) -> None:
-    parts = ("python_packages", "plugin", "workers", "watching")
-    subprocess.run(
-        [str(ROOT / "scripts" / "build.sh"), *parts],
-        env=os.environ | {"DIST": str(tmp_path), "SOURCE_DATE_EPOCH": MOMENT},
-        capture_output=True,
-        check=True,
-    )
+    parts = ("python_packages", "plugin", "workers", "watching", "units")
+    build(tmp_path, *parts)
     again = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name != "SHA256SUMS"}
     assert len(again) >= 5
     assert [name for name, content in again.items() if (dist / name).read_bytes() != content] == []
