@@ -58,7 +58,7 @@ def claimed(tmp_path: Path) -> Path:
     site.engine.dispose()
     values = tomllib.loads(config.read_text("utf-8"))
     lines = [
-        f'MANIREPORTS_{key.upper()}="{value}"\n'
+        f"MANIREPORTS_{key.upper()}=" + (f'"{value}"\n' if isinstance(value, str) else f"{value}\n")
         for key, value in values.items()
         if key != "state_dir"
     ]
