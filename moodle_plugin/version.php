@@ -29,4 +29,4 @@ $plugin->version = 2026112602;
 $plugin->requires = 2023100900; // Moodle 4.3: table names may be longer than 28 characters.
 $plugin->supported = [403, 501];
 $plugin->maturity = MATURITY_STABLE;
-$plugin->release = '1.0.0';
+$plugin->release = '0.1.0';

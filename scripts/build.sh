@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every release file in dist/: wheel, sdist, Debian package, the Moodle plugin as a zip, the
-# workers of the clouds, alerts and dashboards, and SHA256SUMS. The same commit gives the same bytes:
+# workers of the clouds, alerts and dashboards, units of systemd, and SHA256SUMS. The same commit gives the same bytes:
 # times are those of the commit, versions those of constraints.txt. Arguments choose parts.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -16,6 +16,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$dist"
 name=manireports-sidecar
+# Whom the package names; whoever gives it to others says who they are.
+maintainer=${MAINTAINER:-ManiReports maintainers <maintainers@manireports.invalid>}
+[[ $maintainer =~ ^[^/\&]+\ \<[^/\&]+@[^/\&]+\>$ ]] || die "MAINTAINER: say it as 'Anna Smith <anna@example.org>'"
+
+# Where the alerts say that the runbooks are: the page that the package installs, or one's own wiki.
+runbooks=${RUNBOOK_BASE:-file:///usr/share/doc/$name/docs/runbooks.md}
+[[ $runbooks =~ ^[a-z]+://[^[:space:]\|\&\\#]+$ ]] || die "RUNBOOK_BASE: say the whole URL of the page, without #"
 
 need_venv dev
 version=$("$venv/bin/python" -c 'import sidecar; print(sidecar.__version__)')
@@ -25,12 +32,29 @@ archive() {
     "$venv/bin/python" "$root/scripts/make_zip.py" "$@"
 }
 
+# with_runbooks FOLDER: its alerts lead to the runbooks.
+with_runbooks() {
+    sed -i "s|^\( *runbook_url: \)docs/runbooks.md#|\1$runbooks#|" "$1"/alerts/*.yml
+}
+
+# documents FOLDER: README and docs/ lie there as they do here, so that their links lead somewhere.
+documents() {
+    mkdir -p "$1/docs"
+    cp README.md CHANGELOG.md CONTRIBUTING.md "$1/"
+    cp -r docs/. "$1/docs/"
+}
+
 # Of the tool that packs Python, so that it does not change between two builds of a commit.
 setuptools=80.9.0
 
 python_packages() {
     cp -r pyproject.toml README.md LICENSE sidecar "$work/source"
+    # What `aws deploy` and `cloudflare deploy` put into the clouds; not what npm has installed beside it.
+    mkdir -p "$work/source/cloud_workers/cloudflare"
+    cp -r cloud_workers/aws "$work/source/cloud_workers/"
+    (cd cloud_workers/cloudflare && cp -r ./*.js package.json wrangler.json senders "$work/source/cloud_workers/cloudflare/")
     find "$work/source" -name __pycache__ -prune -exec rm -rf {} +
+    with_runbooks "$work/source/sidecar/metrics"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile \
         --target "$work/tools" "setuptools==$setuptools"
     local kind
@@ -60,8 +84,16 @@ workers() {
 }
 
 watching() {
-    cp -r sidecar/metrics/alerts sidecar/metrics/grafana "$work/"
-    archive "$dist/manireports-monitoring-$version.zip" "$work" alerts grafana
+    mkdir -p "$work/watching"
+    cp -r sidecar/metrics/alerts sidecar/metrics/grafana "$work/watching/"
+    with_runbooks "$work/watching"
+    documents "$work/watching"
+    archive "$dist/manireports-monitoring-$version.zip" "$work/watching" alerts grafana docs
+}
+
+# For those whose system takes no Debian package.
+units() {
+    archive "$dist/manireports-systemd-$version.zip" "$root" systemd
 }
 
 debian() {
@@ -89,11 +121,12 @@ debian() {
     install -m 644 systemd/$name.sysusers "$tree/usr/lib/sysusers.d/$name.conf"
     install -m 644 systemd/$name.tmpfiles "$tree/usr/lib/tmpfiles.d/$name.conf"
     install -m 640 systemd/environment.example "$tree/etc/$name/environment"
-    install -m 644 docs/*.md README.md CHANGELOG.md "$tree/usr/share/doc/$name/"
+    documents "$tree/usr/share/doc/$name"
     install -m 644 LICENSE "$tree/usr/share/doc/$name/copyright"
     cp -r sidecar/metrics/alerts sidecar/metrics/grafana "$tree/usr/share/$name/"
+    with_runbooks "$tree/usr/share/$name"
     "$venv/bin/python" -m sidecar completion bash >"$tree/usr/share/bash-completion/completions/$name"
-    sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@PYTHON@/$major.$minor/; s/@NEXT@/$major.$((minor + 1))/" \
+    sed -e "s/@MAINTAINER@/$maintainer/; s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@PYTHON@/$major.$minor/; s/@NEXT@/$major.$((minor + 1))/" \
         packaging/debian/control.in >"$tree/DEBIAN/control"
     printf 'Installed-Size: %s\n' "$(du -sk --exclude=DEBIAN "$tree" | cut -f 1)" >>"$tree/DEBIAN/control"
     install -m 644 packaging/debian/conffiles "$tree/DEBIAN/"
@@ -105,11 +138,11 @@ debian() {
 
 system_python=/usr/bin/python3
 parts=("$@")
-((${#parts[@]})) || parts=(python_packages plugin workers watching debian)
+((${#parts[@]})) || parts=(python_packages plugin workers watching units debian)
 for part in "${parts[@]}"; do
     case $part in
-    python_packages | plugin | workers | watching | debian) ;;
-    *) die "there is no part $part: python_packages, plugin, workers, watching, debian" ;;
+    python_packages | plugin | workers | watching | units | debian) ;;
+    *) die "there is no part $part: python_packages, plugin, workers, watching, units, debian" ;;
     esac
     mkdir -p "$work/source"
     "$part"

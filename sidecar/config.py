@@ -235,9 +235,16 @@ _READERS: Mapping[object, Callable[[str, object], object]] = {
 
 
 def _warn_if_readable(file: Path, database_url: _Given | None) -> None:
-    if database_url is None or database_url.source != str(file):
+    """Where others than the service may read the database password."""
+    if database_url is None or not make_url(str(database_url.value)).password:
         return
-    if make_url(str(database_url.value)).password and file.stat().st_mode & 0o004:
+    if database_url.source != str(file):
+        log.warning(
+            "the database password is in the environment, which every child process and whoever"
+            " may inspect a container sees: put database_url into %s",
+            file,
+        )
+    elif file.stat().st_mode & 0o004:
         log.warning("%s holds the database password and everybody can read it: chmod o-r", file)
 
 

@@ -10,9 +10,11 @@ import grp
 import os
 import pwd
 import re
+import socket
 import stat
 import subprocess
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from sidecar.errors import ConfigError
 from sidecar.moodle import config_php
 from sidecar.moodle.encryption import key_path
 from sidecar.moodle.php_values import to_string
+from sidecar.settings import Settings
 from sidecar.systemd import CONFIG_PHP, MOODLE_KEY
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - never written to
@@ -27,6 +30,11 @@ HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nev
 
 GROWING_PAUSE = 254
 """The systemd from which on a pause between restarts can grow."""
+
+STATE = Path("/var/lib")
+"""systemd's %S, where the units keep their state."""
+
+_PORT = re.compile(r"^MANIREPORTS_METRICS_PORT=[\"']?(\d{1,5})", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -170,6 +178,62 @@ def drop_in(needs: Needs, systemd: int) -> str:
     if systemd >= GROWING_PAUSE:
         lines += ["RestartSteps=6", "RestartMaxDelaySec=300"]
     return "\n".join(lines) + "\n"
+
+
+def instance_settings(instance: str, folder: Path) -> dict[str, str | int]:
+    """What one of several sites on a host may share with no other, for its file in ``folder``.
+
+    The unit says the same of the state; but a command that is typed with --config knows the file
+    alone, and in another site's state it would find itself to be a copy.
+    """
+    state = STATE / f"manireports-sidecar-{instance}"
+    return {"state_dir": str(state), "metrics_port": _free_port(folder, instance)}
+
+
+def missing_settings(config: Path, wanted: Mapping[str, str | int]) -> list[str]:
+    """The keys of ``wanted`` that a file which is there does not set; none if it is no TOML."""
+    try:
+        there = tomllib.loads(config.read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [key for key in wanted if key not in there]
+
+
+def _free_port(folder: Path, instance: str) -> int:
+    """The first port above the default that no other site of the host serves its metrics on; the
+    default is for the site without a name."""
+    first = Settings().metrics_port + 1
+    taken = set(_ports(folder, instance))
+    for port in range(first, first + 1000):
+        if port not in taken and not _is_used(port):
+            return port
+    raise ConfigError("setup: no port is free for the metrics; set metrics_port yourself")
+
+
+def _ports(folder: Path, instance: str) -> Iterator[int]:
+    """What the other sites' files name."""
+    for path in folder.glob("*.toml"):
+        if path.stem == instance:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            port = tomllib.loads(path.read_text("utf-8")).get("metrics_port")
+            if isinstance(port, int):
+                yield port
+    for path in (folder / "environment", *folder.glob("*.environment")):
+        if path.stem == instance:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            yield from map(int, _PORT.findall(path.read_text("utf-8")))
+
+
+def _is_used(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _escaped(path: Path) -> str:

@@ -1,5 +1,7 @@
 """Whether daemon, tables and plugin fit together."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -12,6 +14,8 @@ from sidecar.store.site import read_site
 from sidecar.store.tables import SCHEMA_VERSION
 
 COMPONENT = "local_manireports"
+OLDEST_PLUGIN = 2026112602
+"""The first version of the plugin whose pages and callbacks this daemon knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,24 @@ def judge(daemon: str, needs: int, tables: int, plugin: str, leader: str) -> Fit
     elif tables < needs:
         how = "upgrade the plugin in Moodle" if plugin else "run `schema --create`"
         problem = f"our tables are version {tables}, this daemon ({daemon}) needs {needs}: {how}"
-    elif leader and leader != daemon:
-        advice = f"the daemon that leads is version {leader}: restart it"
+    else:
+        advice = "; ".join(_advice(daemon, plugin, leader))
     return Fit(daemon, needs, tables, plugin, leader, problem, advice)
+
+
+def _advice(daemon: str, plugin: str, leader: str) -> Iterator[str]:
+    """What is better changed. An old plugin is no reason to stop: mail goes out without any."""
+    if leader and leader != daemon:
+        yield f"the daemon that leads is version {leader}: restart it"
+    # Moodle's versions may have a fraction; what is no number says nothing.
+    number = re.match(r"\d+", plugin)
+    if number and int(number[0]) < OLDEST_PLUGIN:
+        yield (
+            f"the plugin is version {plugin}, too old for this daemon ({daemon}), which needs"
+            f" {OLDEST_PLUGIN} for its pages and callbacks: install"
+            f" local_manireports-{daemon}.zip in Moodle and run its upgrade; if it is an earlier"
+            " ManiReports, docs/plugin-merge.md says how"
+        )
 
 
 def _plugin(conn: Connection, tables: MoodleTables) -> str:

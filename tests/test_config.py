@@ -218,11 +218,22 @@ def test_a_password_that_everybody_can_read(
     load(path, {})
     assert not caplog.records
     path.chmod(0o644)
-    load(path, {"MANIREPORTS_DATABASE_URL": URL})
+    load(path, {"MANIREPORTS_DATABASE_URL": "postgresql:///moodle"})
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         load(path, {})
     assert f"{path} holds the database password" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_password_in_the_environment_is_told(
+    toml: WriteToml, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = toml("")
+    with caplog.at_level(logging.WARNING):
+        load(path, {"MANIREPORTS_DATABASE_URL": URL})
+    assert "the database password is in the environment" in caplog.text
+    assert f"put database_url into {path}" in caplog.text
     assert "hunter2" not in caplog.text
 
 

@@ -118,7 +118,7 @@ def test_planted_secrets_are_nowhere_in_what_the_process_shows(world: World) -> 
     world.sink.rules.append(Rule("rcpt", "550 5.1.1 no", match=secret))
     world.site.queue("user_create", 1, users)
     bodies = [row[0] for row in world.sql("SELECT body FROM mdl_email")]
-    passwords = re.findall(r"password: (\S+?)<", "".join(bodies))
+    passwords = re.findall(r"password: (\S+?)<br>", "".join(bodies))
     assert len(passwords) == 12
     world.config = world.write_config(
         world.url,

@@ -47,7 +47,8 @@ def setup(
 ) -> None:
     """Let the service read what it needs of a site: config.php, the encryption key, moodledata.
 
-    Writes a drop-in for systemd, and sidecar.toml if there is none. Nothing is started. Run it as
+    Writes a drop-in for systemd, and sidecar.toml if there is none; with --instance NAME it is
+    NAME.toml, with a state folder and a port for metrics of its own. Nothing is started. Run it as
     root; again after the site has moved.
 
     \b
@@ -57,6 +58,8 @@ def setup(
     """
     if os.geteuid() != 0:
         raise ConfigError("setup: run it as root; it writes to /etc")
+    if instance == "sidecar":
+        raise ConfigError("setup: sidecar.toml is the file of the site without a name")
     if instance and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", instance):
         raise ConfigError("setup: an instance is small letters, digits, - and _")
     moodle_dir = moodle_dir.resolve()
@@ -65,7 +68,10 @@ def setup(
     config = root / CONFIG.relative_to("/") / f"{instance or 'sidecar'}.toml"
     unit = root / UNITS.relative_to("/") / f"{service}.service.d" / "10-site.conf"
     text = site_setup.drop_in(needs, site_setup.systemd_version())
-    settings = f"moodle_dir = {json.dumps(str(moodle_dir))}\n"
+    own = site_setup.instance_settings(instance, config.parent) if instance else {}
+    values: dict[str, str | int] = {"moodle_dir": str(moodle_dir), **own}
+    settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    lacks = site_setup.missing_settings(config, own)
     if dry_run:
         click.echo(f"# {unit}\n{text}")
         click.echo(f"# {config}\n{settings}" if not config.exists() else f"# {config} stays")
@@ -76,11 +82,18 @@ def setup(
         if not config.exists():
             site_setup.write(config, settings, 0o640, group)
             click.echo(f"{config} is written")
+            if own:
+                click.echo(f"its metrics are at port {own['metrics_port']}")
         _reload(root)
+    for key in lacks:
+        click.echo(f"note: {config} has no {key}: add `{key} = {json.dumps(own[key])}`")
     for note in needs.notes:
         click.echo(f"note: {note}")
     if not dry_run:
-        click.echo(f"Now: systemctl enable --now {service}, then manireports-sidecar status")
+        option = f" --config {CONFIG}/{instance}.toml" if instance else ""
+        click.echo(
+            f"Now: systemctl enable --now {service}, then manireports-sidecar{option} status"
+        )
 
 
 def _reload(root: Path) -> None:

@@ -37,7 +37,8 @@ def run(app: App, until_idle: bool) -> None:
     daemon = _daemon(app, until_idle=until_idle)
     daemon.run()
     if daemon.changed:
-        os.execv(sys.executable, [sys.executable, "-m", "sidecar", *sys.argv[1:]])  # noqa: S606
+        # As it was started: the package's -I keeps other people's modules out after a reload too.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 @click.command()

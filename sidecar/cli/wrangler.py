@@ -41,7 +41,8 @@ def installed() -> None:
     """SidecarError if the packages of the Worker's package.json are not there."""
     if not (WORKER / "node_modules" / "wrangler").is_dir():
         raise SidecarError(
-            f"{WORKER}: install its packages first, `npm install --no-package-lock` in that folder"
+            f"{WORKER}: install its packages first, `npm install --no-package-lock` in that folder;"
+            " or say --wrangler PROGRAM"
         )
 
 
@@ -49,7 +50,7 @@ def configuration(name: str, site_uid: str, variables: Mapping[str, str]) -> dic
     """wrangler.json for one site: the file beside the Worker, with its names and variables."""
     source = WORKER / "wrangler.json"
     if not source.is_file():
-        raise ConfigError(f"{source} is missing: deploying works from a source checkout")
+        raise ConfigError(f"{source} is missing: the sidecar was installed without its workers")
     text = source.read_text("utf-8").replace("manireports-", f"{name}-")
     found: dict[str, Any] = json.loads(text)
     sender = variables.get("SENDER", "")

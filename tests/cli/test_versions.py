@@ -1,14 +1,18 @@
-"""``grants`` prints what docs/install.md says; ``upgrade-check`` refuses what does not fit."""
+"""``grants`` prints what docs/install.md says; ``upgrade-check`` refuses what does not fit;
+all parts are of one release."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from sidecar import __version__
 from sidecar.store.grants import mysql_grants, postgres_grants
-from sidecar.versions import judge
+from sidecar.versions import OLDEST_PLUGIN, judge
 
-PAGE = Path(__file__).parents[2] / "docs" / "install.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "install.md"
 
 
 def granted(statements: list[str]) -> dict[str, set[str]]:
@@ -68,3 +72,37 @@ def test_another_daemon_that_leads_is_only_told() -> None:
     fit = judge("1.0", 2, 2, "", "0.9")
     assert fit.problem == ""
     assert "0.9: restart it" in fit.advice
+
+
+@pytest.mark.parametrize("plugin", ["2024111704", str(OLDEST_PLUGIN - 1), f"{OLDEST_PLUGIN - 1}.5"])
+def test_a_plugin_that_is_too_old_is_told_with_what_to_do(plugin: str) -> None:
+    fit = judge("1.0", 2, 2, plugin, "0.9")
+    assert fit.problem == "", "mail goes out without a plugin too"
+    assert "0.9: restart it" in fit.advice
+    assert f"the plugin is version {plugin}, too old for this daemon (1.0)" in fit.advice
+    assert f"needs {OLDEST_PLUGIN}" in fit.advice
+    assert "install local_manireports-1.0.zip in Moodle" in fit.advice
+
+
+@pytest.mark.parametrize("plugin", ["", str(OLDEST_PLUGIN), "2099010100.00", "odd"])
+def test_a_plugin_that_fits_or_is_not_there_is_not_told(plugin: str) -> None:
+    assert judge("1.0", 2, 2, plugin, "1.0").advice == ""
+
+
+def test_all_parts_are_of_one_release() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    plugin = (ROOT / "moodle_plugin" / "version.php").read_text("utf-8")
+    released = re.search(r"\$plugin->release = '(.*)';", plugin)
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert released
+    assert newest
+    assert {project["version"], released[1], newest[1]} == {__version__}
+    named = re.findall(r"manireports\w*-(?:[a-z]+[-_])*(\d+\.\d+\.\d+)", PAGE.read_text("utf-8"))
+    assert set(named) == {__version__}, "the files that docs/install.md names"
+
+
+def test_the_plugin_beside_this_daemon_is_new_enough_for_it() -> None:
+    plugin = (ROOT / "moodle_plugin" / "version.php").read_text("utf-8")
+    version = re.search(r"\$plugin->version = (\d+);", plugin)
+    assert version
+    assert int(version[1]) >= OLDEST_PLUGIN

@@ -31,7 +31,7 @@ def shown(path: Path) -> list[str]:
 def _unmarked(before: str, block: str) -> list[str]:
     if re.search(r"\bexample\b", before):
         return []
-    lines = re.findall(r"^[$#] (.*)$", block, re.MULTILINE)
+    lines = re.findall(r"^[$#] (?:sudo )?(.*)$", block, re.MULTILINE)
     return [line for line in lines if not re.search(r"#.*\bexample\b", line)]
 
 

@@ -3,6 +3,7 @@ by the very user that the service runs as."""
 
 import os
 import pwd
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import site_setup
+from sidecar.config import load
 from sidecar.errors import ConfigError
 from sidecar.site_setup import Account
 from tests.support.processes import clean_environment
@@ -161,32 +163,65 @@ def test_a_site_at_home_is_bound_into_the_sandbox(site: Path) -> None:
         site_setup.drop_in(site_setup.Needs(read_only=[Path("/srv/my moodle")]), 252)
 
 
+def set_up(site: Path, instance: str, *more: str) -> str:
+    """What the command says, into an image of a host."""
+    command = [sys.executable, "-m", "sidecar", "setup", "--moodle-dir", str(site / "moodle")]
+    command += ["--user", SERVICE, "--root", str(site / "image"), *more]
+    if instance:
+        command += ["--instance", instance]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=clean_environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_the_command_writes_both_files_and_shows_them_before(site: Path) -> None:
     root = site / "image"
-    arguments = [
-        *(sys.executable, "-m", "sidecar", "setup", "--moodle-dir", str(site / "moodle")),
-        *("--user", SERVICE, "--instance", "school", "--root", str(root)),
-    ]
-
-    def run(*more: str) -> str:
-        done = subprocess.run(
-            [*arguments, *more],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=clean_environment(),
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "LoadCredential=" in run("--dry-run")
+    assert "LoadCredential=" in set_up(site, "", "--dry-run")
     assert not root.exists()
-    assert "manireports-sidecar@school" in run()
-    config = root / "etc" / "manireports-sidecar" / "school.toml"
+    assert "enable --now manireports-sidecar," in set_up(site, "")
+    config = root / "etc" / "manireports-sidecar" / "sidecar.toml"
     assert config.read_text() == f'moodle_dir = "{site}/moodle"\n'
     assert config.stat().st_mode & 0o777 == 0o640
     config.write_text("# mine\n")
-    run()
+    set_up(site, "")
     assert config.read_text() == "# mine\n", "a configuration that is there stays"
-    drop_in = root / "etc/systemd/system/manireports-sidecar@school.service.d/10-site.conf"
+    drop_in = root / "etc/systemd/system/manireports-sidecar.service.d/10-site.conf"
     assert drop_in.read_text().startswith("# Written by")
+
+
+def test_two_sites_of_a_host_share_neither_state_nor_port(site: Path) -> None:
+    folder = site / "image" / "etc" / "manireports-sidecar"
+    set_up(site, "")
+    (folder / "third.environment").write_text('MANIREPORTS_METRICS_PORT="9470"\n')
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 9471))
+        other.listen()
+        said = [set_up(site, name) for name in ("school", "college")]
+    one, two, unnamed = (
+        load(folder / f"{name}.toml", {"MANIREPORTS_DATABASE_URL": "mysql://a@b/c"})
+        for name in ("school", "college", "sidecar")
+    )
+    assert (one.state_dir, two.state_dir) == (
+        Path("/var/lib/manireports-sidecar-school"),
+        Path("/var/lib/manireports-sidecar-college"),
+    )
+    assert unnamed.state_dir == Path("/var/lib/manireports-sidecar")
+    assert one.metrics_port not in {9470, 9471}, "which are taken"
+    assert len({one.metrics_port, two.metrics_port, unnamed.metrics_port}) == 3
+    assert f"its metrics are at port {one.metrics_port}" in said[0]
+    assert "manireports-sidecar --config /etc/manireports-sidecar/college.toml status" in said[1]
+    unit = Path(__file__).parents[2] / "systemd" / "manireports-sidecar@.service"
+    assert "STATE_DIR=%S/manireports-sidecar-%i\n" in unit.read_text(), "as the file says"
+
+
+def test_a_site_that_was_set_up_without_them_is_told(site: Path) -> None:
+    config = site / "image" / "etc" / "manireports-sidecar" / "school.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('moodle_dir = "/srv/moodle"\nmetrics_port = 9999\n')
+    said = set_up(site, "school")
+    assert 'add `state_dir = "/var/lib/manireports-sidecar-school"`' in said
+    assert "metrics_port" not in said
+    assert config.read_text() == 'moodle_dir = "/srv/moodle"\nmetrics_port = 9999\n'

@@ -4,11 +4,13 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sidecar import daemon
 from sidecar.systemd import Service
 from tests.e2e.conftest import sink, world  # noqa: F401 - fixtures
 from tests.e2e.world import World
@@ -56,6 +58,19 @@ def test_the_two_units_differ_only_in_their_names() -> None:
     assert one.partition("[Unit]")[2] == many.partition("[Unit]")[2]
 
 
+def test_the_time_to_stop_is_the_one_that_is_told() -> None:
+    page = (UNITS.parent / "docs" / "operations.md").read_text("utf-8")
+    found = re.search(
+        r"gets (\d+) seconds and its results (\d+) more;.*\n.*after (\d+) seconds,", page
+    )
+    assert found, "docs/operations.md says how long SIGTERM takes"
+    flight, record, killed = map(int, found.groups())
+    assert (flight, record) == (daemon.STOP_SECONDS, daemon.RECORD_SECONDS)
+    for name in NAMES:
+        assert f"TimeoutStopSec={killed}\n" in (UNITS / name).read_text("utf-8")
+    assert flight + record < killed
+
+
 def test_sysusers_and_tmpfiles_are_understood(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)
@@ -87,6 +102,11 @@ def heard(manager: socket.socket) -> list[str]:
             return found
 
 
+def command_line(sidecar: Sidecar) -> list[str]:
+    """With what the process runs now."""
+    return Path(f"/proc/{sidecar.pid}/cmdline").read_text("utf-8").split("\0")
+
+
 def test_the_daemon_says_when_it_is_ready_alive_reloading_and_stopping(
     world: World,  # noqa: F811
     manager: socket.socket,
@@ -99,14 +119,17 @@ def test_the_daemon_says_when_it_is_ready_alive_reloading_and_stopping(
         return text in said
 
     env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
-    with Sidecar(world.config, env=env) as sidecar:
+    program = (sys.executable, "-X", "utf8", "-m", "sidecar")
+    with Sidecar(world.config, env=env, program=program) as sidecar:
         wait_for(lambda: says("READY=1"), 30, "ready")
+        started_as = command_line(sidecar)
         wait_for(lambda: says("STATUS=leading"), 30, "what it does")
         wait_for(lambda: says("WATCHDOG=1"), 30, "alive")
         said.clear()
         sidecar.hangup()
         wait_for(lambda: says("RELOADING=1"), 30, "reloading")
         wait_for(lambda: says("READY=1"), 30, "ready again")
+        assert command_line(sidecar) == started_as, "with the flags of the interpreter, as -I"
         said.clear()
         sidecar.freeze()
         heard(manager)
