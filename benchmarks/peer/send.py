@@ -48,12 +48,14 @@ def set_up(*apps: str, **values: object) -> None:
 def post_office(*, tuned: bool) -> Callable[[], None]:
     """django-post_office; tuned: two processes of twenty threads."""
     options = {"THREADS_PER_PROCESS": 20, "BATCH_SIZE": 1000} if tuned else {}
-    engine = "post_office.template.backends.post_office.PostOfficeTemplates"
     set_up(
         "post_office",
         EMAIL_BACKEND="post_office.EmailBackend",
         POST_OFFICE={"BACKENDS": {"default": SMTP}, **options},
-        TEMPLATES=[{"BACKEND": engine}],
+        TEMPLATES=[
+            {"BACKEND": "django.template.backends.django.DjangoTemplates"},
+            {"BACKEND": "post_office.template.backends.post_office.PostOfficeTemplates"},
+        ],
     )
     from django.core.management import call_command
     from post_office import mail
