@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -209,21 +208,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes("# Søn".encode("latin-1"))
     with pytest.raises(ConfigError, match="is not UTF-8"):
         load(path, {})
-
-
-def test_a_password_that_everybody_can_read(
-    toml: WriteToml, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = toml(f'database_url = "{URL}"')
-    load(path, {})
-    assert not caplog.records
-    path.chmod(0o644)
-    load(path, {"MANIREPORTS_DATABASE_URL": URL})
-    assert not caplog.records
-    with caplog.at_level(logging.WARNING):
-        load(path, {})
-    assert f"{path} holds the database password" in caplog.text
-    assert "hunter2" not in caplog.text
 
 
 @given(
