@@ -1,15 +1,8 @@
-"""What must never be in the code, and what must never leave the process."""
+"""What must never be in the code; what never leaves the process: e2e/test_planted_secrets.py."""
 
 import ast
 import re
 from pathlib import Path
-
-from sidecar.demo.sink import Rule
-from tests.e2e.conftest import sink, world  # noqa: F401 - fixtures
-from tests.e2e.world import World
-from tests.support.mariadb import free_port
-from tests.support.processes import Sidecar
-from tests.support.wait import wait_for
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "sidecar").rglob("*.py"))
@@ -99,47 +92,6 @@ def test_services_check_their_parameters_and_context() -> None:
             parent = re.search(r"class \w+ extends (\w+)", text)
             inherited = texts.get(parent[1], "") if parent else ""
             assert "validate_context" in text + inherited, name
-
-
-PLANTED = ("Pl4nted-smtp", "Pl4nted-metrics")
-
-
-def test_planted_secrets_are_nowhere_in_what_the_process_shows(world: World) -> None:  # noqa: F811
-    """Log at its most talkative, metrics, process list, state folder: none tells a secret."""
-    smtp, page = PLANTED
-    port = free_port()
-    password = world.tmp / "password"
-    password.write_text(page)
-    password.chmod(0o600)
-    world.site.set_config("smtpuser", "mailer")
-    world.site.set_config("smtppass", smtp)
-    users = world.site.add_users(1, 12)
-    secret = users[0].email
-    world.sink.rules.append(Rule("rcpt", "550 5.1.1 no", match=secret))
-    world.site.queue("user_create", 1, users)
-    bodies = [row[0] for row in world.sql("SELECT body FROM mdl_email")]
-    passwords = re.findall(r"password: (\S+?)<", "".join(bodies))
-    assert len(passwords) == 12
-    world.config = world.write_config(
-        world.url,
-        metrics_port=port,
-        metrics_user="p",
-        metrics_password_file=str(password),
-        log_level="DEBUG",
-    )
-    with Sidecar(world.config) as sidecar:
-        sidecar.wait_for_line("leading this site")
-        wait_for(lambda: sum(world.states().values()) == 12, 30, "claimed")
-        arguments = Path(f"/proc/{sidecar.pid}/cmdline").read_bytes()
-        wait_for(lambda: "processing" not in world.states(), 30, "done")
-        assert sidecar.stop() == 0
-        written = sidecar.output()
-    state = "".join(
-        p.read_text("utf-8", "replace") for p in world.tmp.rglob("*-state/*") if p.is_file()
-    )
-    everything = written + state + arguments.decode()
-    for planted in (*PLANTED, *passwords, secret):
-        assert planted not in everything, planted
 
 
 def test_the_unit_dumps_no_core() -> None:
