@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sidecar.cli import cli
 from sidecar.config import load
 from sidecar.settings import Settings
+from tests.support.commands import groups_and_leaves, leaves
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
@@ -110,15 +112,42 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_every_command_has_help_with_a_first_sentence() -> None:
-    context = click.Context(cli)
+    for name, command in groups_and_leaves():
+        assert command.help, name
+        assert command.help.splitlines()[0].endswith("."), name
 
-    def walk(group: click.Group) -> None:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            assert command, name
-            assert command.help, name
-            assert command.help.splitlines()[0].endswith("."), name
-            if isinstance(command, click.Group):
-                walk(command)
 
-    walk(cli)
+def examples(command: click.Command) -> list[list[str]]:
+    """The examples in a command's help: the words behind our name, up to a pipe."""
+    text = (command.help or "").replace("\\\n", " ")
+    _, _, shown = re.sub(r"Examples?:\n", "\0", text).partition("\0")
+    lines = [line.rpartition("manireports-sidecar ")[2] for line in shown.strip().splitlines()]
+    found = []
+    for line in lines:
+        words = shlex.split(line)
+        end = min((words.index(mark) for mark in ("|", ">") if mark in words), default=len(words))
+        found.append(words[:end])
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), leaves().items(), ids=lambda value: str(value)[:20])
+def test_every_command_has_examples_that_are_command_lines(
+    name: str, command: click.Command
+) -> None:
+    found = examples(command)
+    assert found, f"{name}: no Example: in its help"
+    for words in found:
+        own = words[2:] if words[0] == "--config" else words
+        length = len(name.split())
+        assert own[:length] == name.split(), words
+        assert complaint(command, own[length:]) == "", words
+
+
+def complaint(command: click.Command, words: list[str]) -> str:
+    """Why click refuses a command line; a file or folder that is not here is no reason."""
+    try:
+        command.make_context(command.name, words).close()
+    except click.UsageError as error:
+        told = error.format_message()
+        return "" if "does not exist" in told else told
+    return ""
