@@ -80,6 +80,24 @@ def shown(value: float, unit: str, digits: int | None = None) -> str:
     return f"{value:.{digits if digits is not None else 0 if value == int(value) else 1}f}"
 
 
+def ticks(most: float, unit: str) -> list[float]:
+    """Round values from 0 up to the first that is not below ``most``: three to five of them."""
+    size = {"percentunit": 0.01, "bytes": 1e9}.get(unit, 60.0 if unit == "s" and most >= 120 else 1)
+    rough = most / size / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough * 0.999)
+    return [round(step * part * size, 9) for part in range(math.ceil(most / size / step) + 1)]
+
+
+def mark(value: float, unit: str) -> str:
+    """A round value beside its line."""
+    if unit == "percentunit" and value:
+        return f"{value * 100:g} %"
+    if unit == "s" and 1 <= value < 120:
+        return f"{value:g} s"
+    return shown(value, unit) if value and unit in {"s", "bytes"} else f"{value:g}"
+
+
 def named(template: str, labels: dict[str, str]) -> str:
     """A series' name in the legend."""
     return re.sub(r"\{\{(\w+)\}\}", lambda m: labels.get(m[1], ""), template) or "value"
@@ -120,7 +138,8 @@ def lines(
                 base[moment] = low + value
         drawn.append((name, row))
     most = max((high for _, row in drawn for _, _, high in row), default=0.0) or 1.0
-    most *= 1.08
+    marks = ticks(most * 1.04, unit)
+    most = marks[-1]
 
     def x(moment: float) -> float:
         return left + (moment - span[0]) / (span[1] - span[0]) * (width - left - 12)
@@ -130,13 +149,12 @@ def lines(
 
     colors = colors_of(panel, [name for name, _ in drawn])
     parts = []
-    for part in range(4):
-        value = most * part / 3
+    for value in marks:
         parts.append(
             f'<line x1="{left}" x2="{width - 12}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#2b2f36"/>'
         )
         parts.append(
-            f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#8e8e9c" font-size="11">{shown(value, unit)}</text>'
+            f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#8e8e9c" font-size="11">{mark(value, unit)}</text>'
         )
     for part in range(5):
         moment = span[0] + (span[1] - span[0]) * (part + 0.5) / 5

@@ -1,4 +1,5 @@
-"""make_docs.py: writes docs/metrics.md from the metrics themselves; a test checks it."""
+"""make_docs.py: writes docs/metrics.md from the metrics, and the table of docs/configuration.md
+from the settings; a test checks both."""
 
 import sys
 from pathlib import Path
@@ -6,10 +7,11 @@ from pathlib import Path
 from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from scripts.describe_settings import filled
 from sidecar.metrics.facts import FACTS, NOW, Fact
 from sidecar.metrics.registry import Metrics
 
-PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 HEAD = """# Metrics
 
@@ -55,5 +57,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
+    (DOCS / "metrics.md").write_text(page(), "utf-8")
+    configuration = DOCS / "configuration.md"
+    configuration.write_text(filled(configuration.read_text("utf-8")), "utf-8")
     sys.exit(0)

@@ -18,6 +18,7 @@ from sidecar.moodle import config_php
 from sidecar.moodle.config import SAFETY
 from sidecar.moodle.lock_factory import LOCK_KEYS
 from sidecar.moodle.php_values import to_string
+from sidecar.secret_files import refuse_if_public
 from sidecar.settings import Settings
 from sidecar.store.engines import FAMILIES
 
@@ -52,6 +53,8 @@ _PATTERNS = {
     "metrics_host": (re.compile(r"\S+"), "a host name or IP address"),
 }
 _FILES = {"metrics_tls_cert", "metrics_tls_key", "metrics_password_file"}
+_SECRET_FILES = ("metrics_tls_key", "metrics_password_file")
+_SECRET = re.compile(r"pass|secret|pepper|token|key")
 _PAIRS = (
     ("metrics_tls_cert", "metrics_tls_key"),
     ("metrics_user", "metrics_password_file"),
@@ -81,7 +84,8 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     values = {key: _checked(key, *entry) for key, entry in given.items()}
     settings = Settings(**values)
     _check_pairs(values)
-    _warn_if_readable(path or DEFAULT_FILE, given.get("database_url"))
+    _refuse_public_secrets(path or DEFAULT_FILE, given, settings)
+    _warn_of_environment(path or DEFAULT_FILE, given.get("database_url"))
     if settings.moodle_dir is not None:
         return _with_moodle(settings, settings.moodle_dir, given, env)
     if settings.database_url is None:
@@ -234,18 +238,33 @@ _READERS: Mapping[object, Callable[[str, object], object]] = {
 }
 
 
-def _warn_if_readable(file: Path, database_url: _Given | None) -> None:
-    """Where others than the service may read the database password."""
-    if database_url is None or not make_url(str(database_url.value)).password:
+def _warn_of_environment(file: Path, database_url: _Given | None) -> None:
+    if database_url is None or database_url.source == str(file):
         return
-    if database_url.source != str(file):
+    if make_url(str(database_url.value)).password:
         log.warning(
             "the database password is in the environment, which every child process and whoever"
             " may inspect a container sees: put database_url into %s",
             file,
         )
-    elif file.stat().st_mode & 0o004:
-        log.warning("%s holds the database password and everybody can read it: chmod o-r", file)
+
+
+def _refuse_public_secrets(file: Path, given: Mapping[str, _Given], settings: Settings) -> None:
+    """Raises ConfigError for a secret, in ``file`` or in one that it names, open to everybody."""
+
+    def in_file(key: str) -> bool:
+        return key in given and given[key].source == str(file)
+
+    if in_file("database_url") and make_url(settings.database_url or "").password:
+        refuse_if_public(file, "the database password")
+    if in_file("moodle_config"):
+        for name, value in settings.moodle_config.items():
+            if value and _SECRET.search(name):
+                refuse_if_public(file, f"the secret moodle_config value {name}")
+    for key in _SECRET_FILES:
+        named: Path | None = getattr(settings, key)
+        if named is not None:
+            refuse_if_public(named, f"the secret that {key} names")
 
 
 def _with_moodle(

@@ -211,21 +211,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load(path, {})
 
 
-def test_a_password_that_everybody_can_read(
-    toml: WriteToml, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = toml(f'database_url = "{URL}"')
-    load(path, {})
-    assert not caplog.records
-    path.chmod(0o644)
-    load(path, {"MANIREPORTS_DATABASE_URL": "postgresql:///moodle"})
-    assert not caplog.records
-    with caplog.at_level(logging.WARNING):
-        load(path, {})
-    assert f"{path} holds the database password" in caplog.text
-    assert "hunter2" not in caplog.text
-
-
 def test_a_password_in_the_environment_is_told(
     toml: WriteToml, caplog: pytest.LogCaptureFixture
 ) -> None:

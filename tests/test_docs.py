@@ -2,66 +2,65 @@
 
 import dataclasses
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import click
 import pytest
 
+from scripts import make_docs
+from scripts.describe_settings import UNSETTABLE, WITHOUT, duration, filled
 from sidecar.cli import cli
 from sidecar.config import load
 from sidecar.settings import Settings
+from tests.support.commands import groups_and_leaves, leaves
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
-TABLES = ("moodle_config", "job_types")
-UNSETTABLE = ("moodle_config_unread",)
 
 
 def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text("utf-8")
 
 
-def test_the_reference_of_metrics_is_fresh() -> None:
-    code = (
-        "import sys; sys.path.insert(0, 'scripts');"
-        " import make_docs; print(make_docs.page(), end='')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert page("metrics.md") == done.stdout, "run scripts/make_docs.py"
+def test_the_references_are_fresh() -> None:
+    again = "run python -m scripts.make_docs"
+    assert page("metrics.md") == make_docs.page(), again
+    assert page("configuration.md") == filled(page("configuration.md")), again
 
 
 def described() -> dict[str, str]:
     """Key → default, as docs/configuration.md says."""
-    rows = re.findall(r"^\| `\[?([a-z_]+)\]?` \| (.*?) \|", page("configuration.md"), re.MULTILINE)
-    return dict(rows)
+    text = page("configuration.md")
+    return dict(re.findall(r"^\| `\[?([a-z_]+)\]?` \| (.*?) ?\|", text, re.MULTILINE))
 
 
 def test_every_key_is_described_and_no_other() -> None:
-    names = {field.name for field in dataclasses.fields(Settings)} - {*UNSETTABLE}
+    names = {field.name for field in dataclasses.fields(Settings)} - {UNSETTABLE}
     assert set(described()) == names
 
 
-@pytest.mark.parametrize("name", sorted(f.name for f in dataclasses.fields(Settings)))
+@pytest.mark.parametrize("name", sorted(described()))
 def test_the_described_default_is_the_default(name: str, tmp_path: Path) -> None:
-    if name in (*TABLES, *UNSETTABLE):
-        return
+    """Written into the file as the page says it, with its unit, it is what the code has."""
     default = next(f for f in dataclasses.fields(Settings) if f.name == name).default
-    told = described()[name].strip().strip("`").removeprefix("from config.php, ").strip("`")
-    if default in (None, "") or told.startswith(("from ", "the ", "<")):
+    told = described()[name]
+    if default in (None, "", dataclasses.MISSING):
+        assert told == WITHOUT.get(name, ""), "the code has no value of its own"
         return
-    if isinstance(default, bool):
-        assert told == str(default).lower()
-        return
+    told = told.removeprefix("from config.php, ").strip("`")
+    literal = told if re.fullmatch(r"\d+|true|false", told) else f'"{told}"'
     file = tmp_path / "s.toml"
-    literal = told if re.fullmatch(r"[\d.]+", told) and told.count(".") < 2 else f'"{told}"'
     file.write_text(f'database_url = "mysql://a@b/c"\n{name} = {literal}\n')
-    if name in {"metrics_tls_cert", "metrics_tls_key"}:
-        return
     assert getattr(load(file, {}), name) == default
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.5, "500ms"), (1.0, "1s"), (30.0, "30s"), (90.0, "90s"), (1_800.0, "30m"), (86_400.0, "1d")],
+)
+def test_durations_in_their_largest_unit(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
 
 
 def commands() -> list[tuple[str, str]]:
@@ -114,15 +113,42 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_every_command_has_help_with_a_first_sentence() -> None:
-    context = click.Context(cli)
+    for name, command in groups_and_leaves():
+        assert command.help, name
+        assert command.help.splitlines()[0].endswith("."), name
 
-    def walk(group: click.Group) -> None:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            assert command, name
-            assert command.help, name
-            assert command.help.splitlines()[0].endswith("."), name
-            if isinstance(command, click.Group):
-                walk(command)
 
-    walk(cli)
+def examples(command: click.Command) -> list[list[str]]:
+    """The examples in a command's help: the words behind our name, up to a pipe."""
+    text = (command.help or "").replace("\\\n", " ")
+    _, _, shown = re.sub(r"Examples?:\n", "\0", text).partition("\0")
+    lines = [line.rpartition("manireports-sidecar ")[2] for line in shown.strip().splitlines()]
+    found = []
+    for line in lines:
+        words = shlex.split(line)
+        end = min((words.index(mark) for mark in ("|", ">") if mark in words), default=len(words))
+        found.append(words[:end])
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), leaves().items(), ids=lambda value: str(value)[:20])
+def test_every_command_has_examples_that_are_command_lines(
+    name: str, command: click.Command
+) -> None:
+    found = examples(command)
+    assert found, f"{name}: no Example: in its help"
+    for words in found:
+        own = words[2:] if words[0] == "--config" else words
+        length = len(name.split())
+        assert own[:length] == name.split(), words
+        assert complaint(command, own[length:]) == "", words
+
+
+def complaint(command: click.Command, words: list[str]) -> str:
+    """Why click refuses a command line; a file or folder that is not here is no reason."""
+    try:
+        command.make_context(command.name, words).close()
+    except click.UsageError as error:
+        told = error.format_message()
+        return "" if "does not exist" in told else told
+    return ""

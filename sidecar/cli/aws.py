@@ -44,7 +44,13 @@ def aws() -> None:
 def verify_command(
     app: App, company_id: int, to: str | None, no_mail: bool, wait: float, as_json: bool
 ) -> None:
-    """Prove that mail gets through: account, sender, queues, and a test mail there and back."""
+    """Prove that mail gets through: account, sender, queues, and a test mail there and back.
+
+    \b
+    Examples:
+      manireports-sidecar aws verify --company 1 --to anna@example.org
+      manireports-sidecar aws verify --company 1 --no-mail
+    """
     steps: list[Step] = []
     for step in steps_of(app, company_id, to or "", wait, send=not no_mail):
         steps.append(step)
@@ -78,7 +84,12 @@ def steps_of(app: App, company_id: int, to: str, wait: float, *, send: bool) -> 
 @json_option
 @pass_app
 def status(app: App, company_id: int, as_json: bool) -> None:
-    """What waits in the queues, what SES still takes today, and what came back."""
+    """What waits in the queues, what SES still takes today, and what came back.
+
+    \b
+    Example:
+      manireports-sidecar aws status --company 1
+    """
     context = app.context
     found: dict[str, object] = {}
     with connected(app, company_id) as (company, connector, watch):
@@ -139,7 +150,12 @@ def _in_words(found: dict[str, object]) -> Iterator[str]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def redrive(app: App, company_id: int, yes: bool) -> None:
-    """Put what the jobs queue gave up back into it, once its cause is mended."""
+    """Put what the jobs queue gave up back into it, once its cause is mended.
+
+    \b
+    Example:
+      manireports-sidecar aws redrive --company 1
+    """
     with connected(app, company_id) as (_, _, watch):
         dead = next((each for each in watch.depths() if each.name == DEAD_LETTERS), None)
         if dead is None or not dead.messages:
@@ -182,6 +198,12 @@ def deploy(
 
     It runs with an admin's credentials, of the environment or --profile; the sidecar gets rights
     of its own, that reach no further than it must. May be repeated: what is not named stays.
+
+    \b
+    Examples:
+      manireports-sidecar aws deploy --company 1 --region eu-west-1 --sender learn.example.org
+      manireports-sidecar aws deploy --company 1 --rate 14 --alarm-email it@example.org \\
+          --profile admin
     """
     wishes = Wishes(
         company_id=company_id,
@@ -210,7 +232,12 @@ def deploy(
 @profile_option
 @pass_app
 def rotate(app: App, company_id: int, region: str | None, stack: str | None, profile: str) -> None:
-    """Give worker and sidecar new keys, while mail goes on: nothing is restarted."""
+    """Give worker and sidecar new keys, while mail goes on: nothing is restarted.
+
+    \b
+    Example:
+      manireports-sidecar aws rotate --company 1
+    """
     wishes = Wishes(company_id=company_id, stack=stack or "")
     admin = _admin(app, company_id, region, profile)
     Deployment(app, admin, wishes, click.echo).rotate()

@@ -29,7 +29,12 @@ def campaign() -> None:
 @json_option
 @pass_app
 def list_campaigns(app: App, limit: int, as_json: bool) -> None:
-    """List campaigns, the newest first. What waits is sent by nobody but the sidecar."""
+    """List campaigns, the newest first. What waits is sent by nobody but the sidecar.
+
+    \b
+    Example:
+      manireports-sidecar campaign list --limit 10
+    """
     context = app.context
     context.database.require_schema()
     companies = context.companies()
@@ -70,7 +75,12 @@ def list_campaigns(app: App, limit: int, as_json: bool) -> None:
 @click.argument("campaign_id", type=int, metavar="ID")
 @pass_app
 def queue(app: App, campaign_id: int) -> None:
-    """Send what of a campaign waits: a draft, or one that was held or failed."""
+    """Send what of a campaign waits: a draft, or one that was held or failed.
+
+    \b
+    Example:
+      manireports-sidecar campaign queue 12
+    """
     answer = app.perform("campaign_queue", {"campaign": campaign_id})
     click.echo(f"campaign {campaign_id}: {answer['waiting']} mails are queued")
 
@@ -79,7 +89,12 @@ def queue(app: App, campaign_id: int) -> None:
 @click.argument("campaign_id", type=int, metavar="ID")
 @pass_app
 def cancel(app: App, campaign_id: int) -> None:
-    """Never send what of a campaign has not left."""
+    """Never send what of a campaign has not left.
+
+    \b
+    Example:
+      manireports-sidecar campaign cancel 12
+    """
     answer = app.perform("campaign_cancel", {"campaign": campaign_id})
     waiting, claimed = answer["waiting"], answer["cancelled"]
     click.echo(f"campaign {campaign_id}: {waiting} waiting and {claimed} claimed mails cancelled")
@@ -108,7 +123,14 @@ def inactive(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Remind enrolled students who have not visited their course for so many days."""
+    """Remind enrolled students who have not visited their course for so many days.
+
+    \b
+    Examples:
+      manireports-sidecar campaign inactive --days 30 --course 42 --dry-run
+      manireports-sidecar campaign inactive --days 30 --company 1 --subject 'We miss you' \\
+          --body-file letter.html
+    """
     context = app.context
     context.database.require_schema()
     context.identify()

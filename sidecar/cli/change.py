@@ -20,7 +20,12 @@ from sidecar.store.site import read_site, set_identity
 @click.argument("job_id", type=int, metavar="ID")
 @pass_app
 def cancel(app: App, job_id: int) -> None:
-    """Cancel the mails of a job that have not left; they are never sent."""
+    """Cancel the mails of a job that have not left; they are never sent.
+
+    \b
+    Example:
+      manireports-sidecar cancel 7
+    """
     answer = app.perform("cancel", {"job": job_id})
     click.echo(f"job {job_id}: {answer['cancelled']} mails cancelled")
     if answer.get("left"):
@@ -31,7 +36,12 @@ def cancel(app: App, job_id: int) -> None:
 @click.argument("job_id", type=int, metavar="ID")
 @pass_app
 def release(app: App, job_id: int) -> None:
-    """Hand back to Moodle what of a job was never submitted; cron then sends it."""
+    """Hand back to Moodle what of a job was never submitted; cron then sends it.
+
+    \b
+    Example:
+      manireports-sidecar release 7
+    """
     answer = app.perform("release", {"job": job_id})
     click.echo(f"job {job_id}: {answer['returned']} mails handed back to Moodle")
     if answer["held"]:
@@ -46,7 +56,12 @@ def release(app: App, job_id: int) -> None:
 )
 @pass_app
 def resolve(app: App, job_id: int, unknown: str) -> None:
-    """Say what became of the mails of a job whose answer was lost."""
+    """Say what became of the mails of a job whose answer was lost.
+
+    \b
+    Example:
+      manireports-sidecar resolve 7 --unknown sent
+    """
     answer = app.perform("resolve", {"job": job_id, "as": unknown})
     click.echo(f"job {job_id}: {answer['resolved']} unknown mails are now {unknown}")
 
@@ -56,7 +71,13 @@ def resolve(app: App, job_id: int, unknown: str) -> None:
 @click.option("--permanent", is_flag=True, help="Also those that were refused for good.")
 @pass_app
 def retry(app: App, job_id: int, permanent: bool) -> None:
-    """Send the failed mails of a job again, as a job of their own."""
+    """Send the failed mails of a job again, as a job of their own.
+
+    \b
+    Examples:
+      manireports-sidecar retry 7
+      manireports-sidecar retry 7 --permanent
+    """
     answer = app.perform("retry", {"job": job_id, "permanent": permanent})
     click.echo(f"job {job_id}: {answer['mails']} mails are sent again as job {answer['job']}")
 
@@ -71,7 +92,12 @@ def backlog() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def backlog_take(app: App, company_id: int, yes: bool) -> None:
-    """Let the sidecar send a company's old mail, after showing how much that is."""
+    """Let the sidecar send a company's old mail, after showing how much that is.
+
+    \b
+    Example:
+      manireports-sidecar backlog take --company 1
+    """
     groups = [g for g in preview(app.context).groups if g.company_id == company_id]
     old = {group.type: group.left["too_old"] for group in groups if group.left["too_old"]}
     if not old:
@@ -90,7 +116,13 @@ def backlog_take(app: App, company_id: int, yes: bool) -> None:
 @click.option("--copy", is_flag=True, help="This is a copy; disable companies, cancel open jobs.")
 @pass_app
 def adopt(app: App, moved: bool, copy: bool) -> None:
-    """Say what this database is, after it was copied or moved."""
+    """Say what this database is, after it was copied or moved.
+
+    \b
+    Examples:
+      manireports-sidecar adopt --moved
+      manireports-sidecar adopt --copy
+    """
     if moved == copy:
         raise ConfigError("adopt: choose --moved or --copy")
     context = app.context

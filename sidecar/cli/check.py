@@ -43,7 +43,13 @@ class Line:
 @json_option
 @pass_app
 def check(app: App, as_json: bool) -> None:
-    """Check every precondition; exit 1 if one of them keeps mail from being taken over."""
+    """Check every precondition; exit 1 if one of them keeps mail from being taken over.
+
+    \b
+    Examples:
+      manireports-sidecar check
+      manireports-sidecar check --json | jq '.[] | select(.level == "FAIL")'
+    """
     lines = list(_lines(app))
     if as_json:
         print_json([asdict(line) for line in lines])

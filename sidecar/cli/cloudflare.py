@@ -73,6 +73,13 @@ def deploy(
     CLOUDFLARE_API_TOKEN in the environment may edit Workers Scripts and Queues; it is not stored.
     The sender's secrets come from the environment too: RESEND_API_KEY, POSTMARK_TOKEN, or
     SES_ACCESS_KEY and SES_SECRET_KEY.
+
+    \b
+    Examples:
+      manireports-sidecar cloudflare deploy --company 1 \\
+          --account-id 0123456789abcdef0123456789abcdef --sender resend
+      manireports-sidecar cloudflare deploy --company 1 --sender ses --ses-region eu-west-1 \\
+          --dry-run
     """
     context = app.context
     context.database.require_schema()
@@ -128,7 +135,12 @@ def deploy(
 @company_option
 @pass_app
 def verify(app: App, company_id: int) -> None:
-    """Ask the queues and the Worker whether they would work; sends no mail."""
+    """Ask the queues and the Worker whether they would work; sends no mail.
+
+    \b
+    Example:
+      manireports-sidecar cloudflare verify --company 1
+    """
     with _connector(app, company_id) as connector:
         probe = connector.probe()
     if not probe.ok:
@@ -143,7 +155,12 @@ def verify(app: App, company_id: int) -> None:
 @json_option
 @pass_app
 def status(app: App, company_id: int, as_json: bool) -> None:
-    """What waits in the queues, and how the Worker is set up."""
+    """What waits in the queues, and how the Worker is set up.
+
+    \b
+    Example:
+      manireports-sidecar cloudflare status --company 1
+    """
     with _connector(app, company_id) as connector:
         found = connector.status()
     if as_json:

@@ -60,7 +60,15 @@ def company_set(
     new_callback_key: bool,
     **options: object,
 ) -> None:
-    """Change the settings of a company; 0 gives the defaults of all others."""
+    """Change the settings of a company; 0 gives the defaults of all others.
+
+    \b
+    Examples:
+      manireports-sidecar company set 1 --provider smtp --enable
+      manireports-sidecar company set 1 --send-window 'mon-fri 08:00-18:00 Europe/Berlin' \\
+          --daily-quota 20000
+      manireports-sidecar company set 0 --fallback hold
+    """
     values = {
         key: int(value) if isinstance(value, bool) else value
         for key, value in options.items()
@@ -102,7 +110,12 @@ def company_set(
 @json_option
 @pass_app
 def company_list(app: App, as_json: bool) -> None:
-    """List all companies and what is set for them."""
+    """List all companies and what is set for them.
+
+    \b
+    Example:
+      manireports-sidecar company list
+    """
     context = app.context
     context.database.require_schema()
     settings = context.companies()

@@ -29,7 +29,13 @@ class StillThere:
 @json_option
 @pass_app
 def find(app: App, person: str, as_json: bool) -> None:
-    """Show every mail to a person, over all jobs, and what still waits."""
+    """Show every mail to a person, over all jobs, and what still waits.
+
+    \b
+    Examples:
+      manireports-sidecar find anna@example.org
+      manireports-sidecar find 4711 --json
+    """
     context = app.context
     database = context.database
     database.require_schema()

@@ -51,18 +51,22 @@ def _resume(app: App, what: str, number: int | None = None) -> None:
 
 
 def _add(group: click.Group, act: Callable[..., None], verb: str) -> None:
-    @group.command("all", help=f"{verb} all mail of the site.")
+    def words(what: str, example: str) -> str:
+        line = f"manireports-sidecar {group.name} {example}"
+        return f"{verb} {what}.\n\n\b\nExample:\n  {line}"
+
+    @group.command("all", help=words("all mail of the site", "all"))
     @pass_app
     def everything(app: App) -> None:
         act(app, "all")
 
-    @group.command("company", help=f"{verb} the mail of a company.")
+    @group.command("company", help=words("the mail of a company", "company 1"))
     @click.argument("company_id", type=click.IntRange(min=0), metavar="ID")
     @pass_app
     def company(app: App, company_id: int) -> None:
         act(app, "company", company_id)
 
-    @group.command("job", help=f"{verb} the mail of a job.")
+    @group.command("job", help=words("the mail of a job", "job 7"))
     @click.argument("job_id", type=int, metavar="ID")
     @pass_app
     def job(app: App, job_id: int) -> None:
@@ -77,7 +81,12 @@ _add(resume, _resume, "Let go on")
 @click.argument("company_id", type=click.IntRange(min=0), metavar="COMPANY")
 @pass_app
 def disable(app: App, company_id: int) -> None:
-    """Take over no more mail of a company: Moodle's cron sends it. What was taken over goes on."""
+    """Take over no more mail of a company: Moodle's cron sends it. What was taken over goes on.
+
+    \b
+    Example:
+      manireports-sidecar disable 1
+    """
     app.perform("company_set", {"company": company_id, "values": {"enabled": 0}})
     click.echo(f"company {company_id}: Moodle's cron sends its mail from now on")
 
@@ -86,6 +95,11 @@ def disable(app: App, company_id: int) -> None:
 @click.argument("company_id", type=click.IntRange(min=0), metavar="COMPANY")
 @pass_app
 def enable(app: App, company_id: int) -> None:
-    """Take over the bulk mail of a company from now on."""
+    """Take over the bulk mail of a company from now on.
+
+    \b
+    Example:
+      manireports-sidecar enable 1
+    """
     app.perform("company_set", {"company": company_id, "values": {"enabled": 1}})
     click.echo(f"company {company_id}: its bulk mail is taken over from now on")

@@ -2,9 +2,13 @@
 
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
+
+from sidecar.cli.journal import JournalHandler, is_journal
 
 _ABOUT = re.compile(r"\b(job|batch|company|request) (\d{1,18})\b")
 
@@ -40,11 +44,22 @@ def plain() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 
 
+def handler(log_format: str, stderr: TextIO) -> logging.Handler:
+    """Where lines go: standard error, or the journal itself where that is what reads it.
+
+    The journal keeps time and level by itself, so ``text`` is the bare message there.
+    """
+    as_json = log_format == "json"
+    stream = logging.StreamHandler(stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+    stream.setFormatter(JsonFormatter() if as_json else text)
+    if not is_journal(stderr, os.environ):
+        return stream
+    native = JournalHandler(fields_of, stream)
+    native.setFormatter(JsonFormatter() if as_json else logging.Formatter("%(message)s"))
+    return native
+
+
 def configure(log_format: str, level: str) -> None:
-    """Log to standard error as ``text`` or ``json``."""
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    """Log as ``text`` or ``json``."""
+    logging.basicConfig(level=level, handlers=[handler(log_format, sys.stderr)], force=True)

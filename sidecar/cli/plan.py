@@ -33,7 +33,13 @@ class Planned:
 @json_option
 @pass_app
 def plan(app: App, job_id: int | None, as_json: bool) -> None:
-    """What waits or runs: mails, requests, expected cost at AWS, and how long it takes."""
+    """What waits or runs: mails, requests, expected cost at AWS, and how long it takes.
+
+    \b
+    Examples:
+      manireports-sidecar plan
+      manireports-sidecar plan 7
+    """
     rows = list(_planned(app, job_id))
     if as_json:
         print_json([asdict(row) for row in rows])

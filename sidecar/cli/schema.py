@@ -20,7 +20,13 @@ from sidecar.store.site import create_schema, read_site
 )
 @pass_app
 def schema(app: App, create: bool, step: str | None) -> None:
-    """Our tables, where the plugin is not installed."""
+    """Our tables, where the plugin is not installed.
+
+    \b
+    Examples:
+      manireports-sidecar schema
+      manireports-sidecar schema --create
+    """
     context = app.context
     if create and step:
         raise ConfigError("schema: --create or --hand-over, not both")

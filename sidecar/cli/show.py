@@ -17,7 +17,12 @@ from sidecar.store.jobs import JobRow
 @json_option
 @pass_app
 def jobs(app: App, limit: int, as_json: bool) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first.
+
+    \b
+    Example:
+      manireports-sidecar jobs --limit 10
+    """
     database = app.context.database
     database.require_schema()
     with database.read() as conn:
@@ -64,7 +69,13 @@ def size_of(row: JobRow) -> str:
 @json_option
 @pass_app
 def job(app: App, job_id: int, eta: bool, as_json: bool) -> None:
-    """Show one job: its batches, and every mail that did not simply arrive."""
+    """Show one job: its batches, and every mail that did not simply arrive.
+
+    \b
+    Examples:
+      manireports-sidecar job 7
+      manireports-sidecar job 7 --eta
+    """
     database = app.context.database
     database.require_schema()
     with database.read() as conn:

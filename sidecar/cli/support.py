@@ -68,7 +68,7 @@ def support_bundle(app: App, source: TextIO | None, output: Path | None) -> None
 
     \b
     Example:
-      journalctl -u manireports-sidecar -n 5000 -o cat | manireports-sidecar support-bundle --log -
+      journalctl -u manireports-sidecar -o short-iso | manireports-sidecar support-bundle --log -
     """
     path = output or Path(time.strftime("manireports-support-%Y%m%d-%H%M%S.tar.gz"))
     parts: dict[str, Callable[[], str]] = {

@@ -30,7 +30,13 @@ def suppress() -> None:
 @click.option("--reason", type=click.Choice(suppressions.REASONS), default="manual")
 @pass_app
 def add(app: App, address: str, company_id: int, scope: str, reason: str) -> None:
-    """Send this address no more bulk mail (or no more campaigns)."""
+    """Send this address no more bulk mail (or no more campaigns).
+
+    \b
+    Examples:
+      manireports-sidecar suppress add anna@example.org
+      manireports-sidecar suppress add anna@example.org --company 1 --scope campaigns
+    """
     params = {"address": address, "company": company_id, "scope": scope, "reason": reason}
     answer = app.perform("suppress_add", params)
     state = "is suppressed" if answer["new"] else "was suppressed already"
@@ -43,7 +49,12 @@ def add(app: App, address: str, company_id: int, scope: str, reason: str) -> Non
 @click.option("--scope", type=click.Choice(suppressions.SCOPES), help="Only this one.")
 @pass_app
 def remove(app: App, address: str, company_id: int, scope: str | None) -> None:
-    """Let this address have bulk mail again."""
+    """Let this address have bulk mail again.
+
+    \b
+    Example:
+      manireports-sidecar suppress remove anna@example.org
+    """
     params = {"address": address, "company": company_id, "scope": scope}
     answer = app.perform("suppress_remove", params)
     state = "gets mail again" if answer["removed"] else "was not suppressed there"
@@ -55,7 +66,12 @@ def remove(app: App, address: str, company_id: int, scope: str | None) -> None:
 @json_option
 @pass_app
 def list_suppressions(app: App, company_id: int | None, as_json: bool) -> None:
-    """List suppressed addresses, of all companies or of one."""
+    """List suppressed addresses, of all companies or of one.
+
+    \b
+    Example:
+      manireports-sidecar suppress list --company 1
+    """
     database = app.context.database
     database.require_schema()
     with database.read() as conn:

@@ -21,7 +21,13 @@ WAIT_SECONDS = 90.0
 @click.option("--mail-to", metavar="ADDRESS|USERID|USERNAME", help="Send this user a test mail.")
 @pass_app
 def company_test(app: App, company_id: int, mail_to: str | None) -> None:
-    """Try the way from a company's settings to its provider; enabled or not."""
+    """Try the way from a company's settings to its provider; enabled or not.
+
+    \b
+    Examples:
+      manireports-sidecar company test 1
+      manireports-sidecar company test 1 --mail-to anna@example.org
+    """
     steps = Questions(app.context).connection(company_id)
     for step in steps:
         _say(step)

@@ -47,7 +47,12 @@ def grants(app: App, user: str, host: str, schema: str) -> None:
 @json_option
 @pass_app
 def upgrade_check(app: App, as_json: bool) -> None:
-    """Compare daemon, tables and plugin; exit 1 if the daemon must not be started as it is."""
+    """Compare daemon, tables and plugin; exit 1 if the daemon must not be started as it is.
+
+    \b
+    Example:
+      manireports-sidecar upgrade-check
+    """
     fit = compare(app.context)
     if as_json:
         print_json(asdict(fit))

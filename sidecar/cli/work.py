@@ -33,7 +33,13 @@ def _daemon(app: App, *, until_idle: bool, claim: bool = True) -> Daemon:
 @click.option("--until-idle", is_flag=True, help="Exit 0 when nothing is left to do.")
 @pass_app
 def run(app: App, until_idle: bool) -> None:
-    """Run the daemon."""
+    """Run the daemon.
+
+    \b
+    Examples:
+      manireports-sidecar run
+      manireports-sidecar --config /etc/manireports-sidecar/school.toml run
+    """
     daemon = _daemon(app, until_idle=until_idle)
     daemon.run()
     if daemon.changed:
@@ -46,7 +52,13 @@ def run(app: App, until_idle: bool) -> None:
 @json_option
 @pass_app
 def once(app: App, dry_run: bool, as_json: bool) -> None:
-    """Claim what is ripe now, send it, and exit."""
+    """Claim what is ripe now, send it, and exit.
+
+    \b
+    Examples:
+      manireports-sidecar once --dry-run
+      manireports-sidecar once
+    """
     if not dry_run:
         _daemon(app, until_idle=True).run()
         return
@@ -84,7 +96,12 @@ def _print_preview(found: Preview) -> None:
 @click.command()
 @pass_app
 def drain(app: App) -> None:
-    """Finish what is in flight and hand back everything else; exit 0 when nothing is ours."""
+    """Finish what is in flight and hand back everything else; exit 0 when nothing is ours.
+
+    \b
+    Example:
+      manireports-sidecar drain
+    """
     answer = app.perform("drain", {})
     click.echo(f"{answer['returned']} mails handed back to Moodle")
     context = app.context

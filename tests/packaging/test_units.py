@@ -8,16 +8,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sidecar import daemon
+from sidecar.health import HEALTHY_SECONDS
 from sidecar.systemd import Service
 from tests.e2e.conftest import sink, world  # noqa: F401 - fixtures
 from tests.e2e.world import World
+from tests.support.mariadb import free_port
 from tests.support.processes import Sidecar
 from tests.support.wait import wait_for
 
 UNITS = Path(__file__).parents[2] / "systemd"
+IMPATIENT = (
+    sys.executable,
+    "-c",
+    "import sidecar.cli, sidecar.health; sidecar.health.HEALTHY_SECONDS = 2.0; sidecar.cli.main()",
+)
+"""The daemon, which takes its loop for stuck after two seconds, not two minutes."""
 NAMES = ("manireports-sidecar.service", "manireports-sidecar@.service")
 
 
@@ -142,6 +151,46 @@ def test_the_daemon_says_when_it_is_ready_alive_reloading_and_stopping(
         assert sidecar.alive()
         assert sidecar.stop() == 0
         assert says("STOPPING=1")
+
+
+def test_a_loop_that_is_stuck_no_longer_says_that_it_lives(
+    world: World,  # noqa: F811
+    manager: socket.socket,
+    tmp_path: Path,
+) -> None:
+    """The process answers and its threads run, but the main loop hangs on a locked table."""
+    port = free_port()
+    world.config = world.write_config(world.url, metrics_port=port)
+    env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+
+    def healthy() -> bool:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10).status_code == 200
+
+    with Sidecar(world.config, env=env, program=IMPATIENT) as sidecar:
+        sidecar.wait_for_line("leading this site")
+        wait_for(lambda: "WATCHDOG=1" in heard(manager), 30, "alive")
+        with world.engine.connect() as conn:
+            conn.exec_driver_sql("LOCK TABLES mdl_manireports_cloud_sidecar WRITE")
+            wait_for(lambda: not healthy(), 30, "the loop counts as stuck")
+            heard(manager)
+            manager.settimeout(1.5)  # seven times as long as between two signs of life
+            with pytest.raises(TimeoutError):
+                manager.recv(4096)
+            manager.setblocking(False)
+            assert sidecar.alive()
+            conn.exec_driver_sql("UNLOCK TABLES")
+        wait_for(lambda: "WATCHDOG=1" in heard(manager), 30, "alive again")
+        assert sidecar.stop() == 0
+
+
+def test_the_pages_tell_how_long_a_stuck_loop_lasts() -> None:
+    for name in NAMES:
+        assert "\nWatchdogSec=180\n" in (UNITS / name).read_text("utf-8")
+    assert HEALTHY_SECONDS + 180 == 5 * 60
+    docs = UNITS.parent / "docs"
+    told = "after two minutes it no longer tells systemd that it lives, and three minutes later"
+    assert told in (docs / "reliability.md").read_text("utf-8")
+    assert "about five minutes after the loop stopped" in (docs / "runbooks.md").read_text("utf-8")
 
 
 def test_without_systemd_nothing_is_said_and_nothing_fails(tmp_path: Path) -> None:
