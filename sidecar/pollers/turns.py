@@ -4,13 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sidecar.grouping import Group
 
+FEWEST = 10
+"""Rows of a group's first chunk, if so many wait."""
+
 
 class Turns:
     """Chunks of what is to be claimed; the group is next that has waited longest for its turn."""
 
     def __init__(self, first: int, size: int) -> None:
-        """first, size: most rows of a group's first chunk, and of any later one: where many groups
-        wait, each has something to send soon."""
+        """first: most rows that all groups' first chunks have together, but for FEWEST each: where
+        many wait, each has something to send soon. size: most rows of any later chunk."""
         self._first = first
         self._size = size
         self._claims: dict[Group, list[int]] = {}
@@ -27,7 +30,9 @@ class Turns:
             self._last.clear()
             return None
         group = min(self._claims, key=lambda group: self._last.get(group, 0))
-        size = self._size if group in self._last else self._first
+        size = self._size
+        if group not in self._last:
+            size = min(size, max(FEWEST, self._first // len(self._claims)))
         self._number += 1
         self._last[group] = self._number
         ids = self._claims.pop(group)

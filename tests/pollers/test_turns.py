@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.grouping import Group
+from sidecar.pollers import turns as module
 from sidecar.pollers.turns import Turns
 
 BIG, SMALL, LATE = (Group("user_create", company) for company in (1, 2, 3))
@@ -20,19 +21,23 @@ def taken(turns: Turns) -> list[tuple[int, list[int]]]:
 
 
 def test_groups_take_turns() -> None:
-    turns = Turns(2, 2)
+    turns = Turns(99, 2)
     turns.plan({BIG: [1, 2, 3, 4, 5], SMALL: [6, 7, 8]})
     assert taken(turns) == [(1, [1, 2]), (2, [6, 7]), (1, [3, 4]), (2, [8]), (1, [5])]
 
 
-def test_the_first_chunk_of_a_group_is_small() -> None:
-    turns = Turns(1, 3)
-    turns.plan({BIG: [1, 2, 3, 4, 5], SMALL: [6, 7]})
-    assert taken(turns) == [(1, [1]), (2, [6]), (1, [2, 3, 4]), (2, [7]), (1, [5])]
+def test_the_more_groups_wait_the_smaller_is_the_first_chunk_of_each() -> None:
+    turns = Turns(100, 500)
+    groups = [Group("user_create", company) for company in range(1, 21)]
+    turns.plan({group: range(1_000) for group in groups[:2]})
+    assert [len(chunk[1]) for _ in range(3) if (chunk := turns.next())] == [50, 50, 500]
+    turns.plan({group: range(1_000) for group in groups})
+    sizes = [len(chunk[1]) for _ in range(21) if (chunk := turns.next())]
+    assert sizes == [module.FEWEST] * 18 + [500] * 3
 
 
 def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
-    turns = Turns(2, 2)
+    turns = Turns(99, 2)
     turns.plan({BIG: [1, 2, 3, 4], SMALL: [6, 7]})
     assert turns.next() == (BIG, [1, 2])
     turns.plan({BIG: [3, 4], SMALL: [6, 7], LATE: [9]})
@@ -40,7 +45,7 @@ def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
 
 
 def test_rows_of_the_next_chunks() -> None:
-    turns = Turns(2, 2)
+    turns = Turns(99, 2)
     turns.plan({BIG: [1, 2, 3], SMALL: []})
     assert (turns.ahead(1), turns.ahead(5)) == (2, 3)
     assert turns.next()
@@ -66,7 +71,7 @@ def test_each_row_comes_once_and_nobody_waits_for_two_turns_of_another(
     rows: dict[int, list[int]] = {}
     had: Counter[int] = Counter()
     for company, ids in taken(turns):
-        assert 0 < len(ids) <= (size if had[company] else first)
+        assert 0 < len(ids) <= size
         rows.setdefault(company, []).extend(ids)
         had[company] += 1
         waiting = [
