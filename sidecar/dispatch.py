@@ -95,6 +95,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._lanes: dict[Route, Lane] = {}
         self._breakers: dict[tuple[int, str], Breaker] = {}
+        self._refused: dict[tuple[int, str], tuple[Route, str]] = {}
         self._interrupted: set[int] = set()
         self._fallback = Fallback(database, lease, sources, recall)
         self._falling: Errands[tuple[int, str]] = Errands("the fallback waits", 0)
@@ -130,8 +131,28 @@ class Dispatcher:
             self._free(interrupted)
             with self._lock:
                 self._interrupted.difference_update(interrupted)
+        self._try_what_is_set_up_anew(view)
         self._fill(view)
         self._fall_back(view)
+
+    def _try_what_is_set_up_anew(self, view: View) -> None:
+        """A way that was refused is tried at once when its settings, such as its keys, change."""
+        with self._lock:
+            refused = list(self._refused.items())
+        for (company_id, provider), before in refused:
+            company = view.companies.get(company_id)
+            try:
+                now = self._routes.find(view.config, company, provider), company.provider
+            except MailSettingsError:
+                continue
+            if now == before:
+                continue
+            with self._database.write(self._lease.token) as tx:
+                queue.make_due(tx, self._database, company_id, provider)
+            with self._lock:
+                self._refused.pop((company_id, provider), None)
+            self.breaker(company_id, provider).accept()
+            log.info("company %d: %s is set up anew: what waits is tried now", company_id, provider)
 
     def halt(self) -> None:
         """Nothing may leave now; batches that a connector has not asked for yet stay."""
@@ -382,6 +403,10 @@ class Dispatcher:
             wait = breaker.refuse(time.monotonic(), reason, for_good)
             log.warning("job %d batch %d waits %.0f s: %s", batch.job_id, batch.id, wait, reason)
             self._way(connector).refuse(batch, math.ceil(wait), reason)
+            if view := self._view:
+                settings = lane.route, view.companies.get(batch.company_id).provider
+                with self._lock:
+                    self._refused[batch.company_id, lane.route.provider] = settings
         self._let_go(lane, batch.id)
 
     def _count(self, lane: Lane, batch: queue.DueBatch, submission: Submission) -> None:

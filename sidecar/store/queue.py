@@ -218,6 +218,23 @@ def put_back(
     )
 
 
+def make_due(tx: Transaction, database: Database, company_id: int, provider: str) -> None:
+    """What a company's provider refused may be tried now, whenever it was to be tried again."""
+    jobs, batches = database.tables.jobs, database.tables.batches
+    theirs = select(jobs.c.id).where(jobs.c.company_id == company_id)
+    tx.conn.execute(
+        update(batches)
+        .where(
+            batches.c.job_id.in_(theirs),
+            batches.c.provider == provider,
+            batches.c.status == Batch.PENDING.value,
+            batches.c.next_attempt_at > tx.now,
+            batches.c.error_message.is_not(None),
+        )
+        .values(next_attempt_at=tx.now)
+    )
+
+
 def running_batches(conn: Connection, database: Database, provider: str) -> list[int]:
     """Batches of a provider that have not ended."""
     batches = database.tables.batches

@@ -56,8 +56,9 @@ class AwsWorld:
 
     @property
     def pairs(self) -> str:
-        """The keys as the worker gets them."""
-        return ",".join(f"{key}:{secret}" for key, secret in self.keys.items())
+        """The keys as the worker gets them: two at most, the new one and the one before."""
+        newest = list(self.keys.items())[-2:]
+        return ",".join(f"{key}:{secret}" for key, secret in newest)
 
     @contextmanager
     def page(self, refuse: Refuse = accept) -> Iterator[CallbackPage]:

@@ -4,6 +4,7 @@ import json
 from http import HTTPStatus
 
 import boto3
+import pytest
 
 from sidecar.demo.ses_door import Refusal
 from tests.e2e.aws import AwsWorld
@@ -179,6 +180,28 @@ def test_a_company_whose_queue_is_gone_waits_and_the_others_go_on(aws: AwsWorld)
     assert "no-such-queue" in told or "there is no" in told
     waiting = next(job for job in world.jobs() if job["company_id"] == 2)
     assert "queue" in world.command("job", str(waiting["id"]))
+
+
+@pytest.mark.parametrize("mend", ["another queue", "another provider"])
+def test_what_was_refused_for_good_is_tried_as_soon_as_it_is_set_up_anew(
+    aws: AwsWorld, mend: str
+) -> None:
+    """Without that it waits for five minutes."""
+    world = aws.world
+    aws.enable(1, queue_url=f"{aws.cloud.endpoint}/123456789012/no-such-queue")
+    people = world.site.add_users(1, 12)
+    world.site.queue("user_create", 1, people)
+    with world.start() as daemon:
+        daemon.wait_for_line("waits 300 s")
+        if mend == "another queue":
+            aws.enable(1)
+        else:
+            world.command("company", "set", "1", "--provider", "smtp")
+        with aws.worker():
+            wait_for(lambda: world.states() == {"sent": 12}, 60, "all are sent")
+        assert daemon.stop() == 0
+    there = aws.rcpts() if mend == "another queue" else world.rcpts()
+    assert there == {person.email: 1 for person in people}
 
 
 def test_a_pause_takes_back_what_waits_at_the_provider(aws: AwsWorld) -> None:

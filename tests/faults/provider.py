@@ -130,7 +130,7 @@ def ill(stage: Stage, dose: int) -> Finding:
 def keys(stage: Stage, dose: int) -> Finding:
     """Each time AWS refuses our key until the admin gives another one."""
     finding = Finding()
-    with _site(stage) as aws, aws.hasty_worker(repeats=0):
+    with _site(stage) as aws:
         world = aws.world
         illness = {"on": False}
         aws.door.plan = lambda call: WRONG if illness["on"] and call.service == "sqs" else None
@@ -142,8 +142,9 @@ def keys(stage: Stage, dose: int) -> Finding:
                 said = daemon.output().count("waits")
                 wait_for(lambda said=said: daemon.output().count("waits") > said, 60, "refused")  # type: ignore[misc]
                 illness["on"] = False
-                aws.enable()  # the same command gives a new key
-                wait_for(lambda: quiet(world), 400, f"all mails of round {number}")
+                aws.enable()  # the same command gives a new key, which the worker gets too
+                with aws.hasty_worker(repeats=0):
+                    wait_for(lambda: quiet(world), 60, f"all mails of round {number}")
                 finding.dose += 1
             finding.must(daemon.stop() == 0, "the daemon did not end well")
         finding.add(judge(world, aws.cloud.received()))
