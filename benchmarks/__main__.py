@@ -1,6 +1,7 @@
 """``python -m benchmarks NAME``."""
 
 import argparse
+import os
 
 from benchmarks import (
     backlog,
@@ -27,6 +28,7 @@ def main() -> None:
     ):
         benchmark.add_command(commands)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each start would compile the package anew
     options.run(options)
 
 
