@@ -192,7 +192,7 @@ class Leader:
 
     def take_results(self) -> int:
         """Settle what providers reported; returns how many reports. Raises DatabaseError."""
-        return self._results.poll(self._context.companies())
+        return self._results.poll(self._context.companies)
 
     def tidy(self) -> bool:
         """Forget what finished long ago, while nothing keeps mail from moving.

@@ -7,7 +7,7 @@ and only then deleted at the provider; settling proves signature, company and si
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from sidecar import settle
@@ -74,26 +74,27 @@ class Results:
         self._waits: dict[int, str] = {}
         self._purge_at = 0.0
 
-    def poll(self, companies: Companies) -> int:
+    def poll(self, companies: Callable[[], Companies]) -> int:
         """Take in what providers have, settle what waits; returns how many deliveries that were.
 
+        companies: reads them; a result may be signed with a key that is younger than this call.
         Raises DatabaseError and LeaseLostError.
         """
         keys = _Keys(companies, self._vault)
-        reporting = self._routes.reporting(companies)
+        reporting = self._routes.reporting(companies())
         self._errands.begin({route: partial(self._collect, route, keys) for route in reporting})
         until = time.monotonic() + PATIENCE
-        moved = self._settle_all(companies, keys)
+        moved = self._settle_all(keys)
         while self._errands.wait(TURN) and time.monotonic() < until:
-            moved += self._settle_all(companies, keys)
-        moved += self._settle_all(companies, keys)
+            moved += self._settle_all(keys)
+        moved += self._settle_all(keys)
         self._purge()
         return moved + self._errands.take()
 
-    def _settle_all(self, companies: Companies, keys: "_Keys") -> int:
+    def _settle_all(self, keys: "_Keys") -> int:
         moved, last = 0, 0
         while page := inbox.waiting(self._database, last, PAGE):
-            moved += self._settle(page, companies, keys)
+            moved += self._settle(page, keys.of_now())
             last = page[-1].id
         return moved
 
@@ -101,15 +102,20 @@ class Results:
         """Take in what a results queue has; in a thread of its own. Raises ConnectorError."""
         connector, number = self._routes.connector(route), 0
         for _ in range(RECEIVES):
-            done = self._take_in(connector.collect(), keys)
+            done = self._take_in(connector.collect(), keys.of_now)
             if not done:
                 break
             connector.forget(done)
             number += len(done)
         return number
 
-    def _take_in(self, collected: Collection[Collected], keys: "_Keys") -> list[str]:
+    def _take_in(
+        self, collected: Collection[Collected], keys_of_now: Callable[[], "_Keys"]
+    ) -> list[str]:
         """Store results; returns the receipts of what is stored or worth nothing."""
+        if not collected:
+            return []
+        keys = keys_of_now()
         deliveries: list[Delivery] = []
         done: list[str] = []
         for message in collected:
@@ -148,7 +154,7 @@ class Results:
         keys.prove(delivery, int(time.time()))
         return delivery
 
-    def _settle(self, page: Collection[Delivery], companies: Companies, keys: "_Keys") -> int:
+    def _settle(self, page: Collection[Delivery], keys: "_Keys") -> int:
         """Settle a page of the inbox; returns how many deliveries are done with."""
         touched: set[int] = set()
         waits = {delivery.id: self._waits.pop(delivery.id, "") for delivery in page}
@@ -160,7 +166,7 @@ class Results:
         ):
             for delivery in page:
                 try:
-                    batch, applied = self._apply(tx, delivery, companies, keys)
+                    batch, applied = self._apply(tx, delivery, keys)
                     touched.add(batch.id)
                     outcome = _outcome(applied)
                     ended.append((batch, applied))
@@ -188,7 +194,7 @@ class Results:
         return sum(map(len, outcomes.values()))
 
     def _apply(
-        self, tx: Transaction, delivery: Delivery, companies: Companies, keys: "_Keys"
+        self, tx: Transaction, delivery: Delivery, keys: "_Keys"
     ) -> tuple[ReportedBatch, Applied]:
         """The batch that a delivery concerns, and what it did.
 
@@ -204,7 +210,7 @@ class Results:
         batch = reports.find_batch(tx, self._database, result.batch_key)
         if batch is None:
             raise _RefusedError("unknown_batch")
-        theirs = companies.get(batch.company_id).callback_keys(tx.now)
+        theirs = keys.companies.get(batch.company_id).callback_keys(tx.now)
         if all(key.key != delivery.callback_key for key in theirs):
             raise _RefusedError("other_company")
         for text in result.errors:
@@ -237,16 +243,26 @@ class _RefusedError(SidecarError):
 class _Keys:
     """The companies' callback keys with their secrets, decrypted when first needed."""
 
-    def __init__(self, companies: Companies, vault: Vault) -> None:
-        self._companies, self._vault = companies, vault
-        self._secrets: dict[CallbackKey, str] = {}
+    def __init__(
+        self,
+        read: Callable[[], Companies],
+        vault: Vault,
+        secrets: dict[CallbackKey, str] | None = None,
+    ) -> None:
+        self._read, self._vault = read, vault
+        self.companies = read()
+        self._secrets = {} if secrets is None else secrets
+
+    def of_now(self) -> "_Keys":
+        """The keys read anew: what was fetched before is signed with one of them, or with none."""
+        return _Keys(self._read, self._vault, self._secrets)
 
     def prove(self, delivery: Delivery, now: int) -> None:
         """Raise _RefusedError unless a key that is valid at ``now`` signed the delivery.
 
         EncryptionError: the secret cannot be read.
         """
-        key = self._companies.find_key(delivery.callback_key, now)
+        key = self.companies.find_key(delivery.callback_key, now)
         if key is None:
             raise _RefusedError("unknown_key")
         if key not in self._secrets:

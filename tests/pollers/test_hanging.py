@@ -51,7 +51,7 @@ class Rig:
         return job
 
     def poll(self) -> None:
-        self.results.poll(companies.read_companies(self.books.database, 10))
+        self.results.poll(lambda: companies.read_companies(self.books.database, 10))
 
 
 @pytest.fixture

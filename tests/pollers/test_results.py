@@ -126,7 +126,7 @@ class Rig:
 
     def poll(self) -> int:
         """One look at everything, and the refresh that follows."""
-        moved = self.results.poll(read_companies(self.books.database, 10))
+        moved = self.results.poll(lambda: read_companies(self.books.database, 10))
         self.books.refresh(*self.recorder.take_dirty())
         return moved
 
@@ -257,7 +257,7 @@ def test_a_leader_that_lost_its_lease_takes_nothing_in(rig: Rig) -> None:
     companies = read_companies(rig.books.database, 10)
     rig.books.lease.release()
     with pytest.raises(LeaseLostError):
-        rig.results.poll(companies)
+        rig.results.poll(lambda: companies)
     assert (len(rig.queue.messages), rig.deliveries()) == (1, [])
 
 
@@ -505,6 +505,24 @@ def test_a_late_sent_on_a_cancelled_mail_is_recorded_and_told(
     assert rig.shown(job) == ("completed", 2, 0)
     assert rig.outcomes() == ["sent_after_all"]
     assert rig.verdicts() == {"sent_after_all": 1}
+
+
+@pytest.mark.parametrize("way", ["callback", "queue"])
+def test_a_key_may_be_younger_than_the_look_that_finds_its_report(rig: Rig, way: str) -> None:
+    """A worker that has just got its key answers within a second."""
+    job, new = rig.job(), SigningKey("c1-new", "another secret")
+    database = rig.books.database
+    reads = iter([read_companies(database, 10)] * 2)
+    rig.set_key(1, new)
+    report = rig.report(job, S.SENT, S.SENT)
+    payload = encode_result(report)
+    if way == "queue":
+        rig.queue.put(seal(RESULT, payload, new, 1_800_000_000))
+    else:
+        signature = sign(RESULT, 1000, payload, new.secret)
+        rig.inbox(Delivery(report.delivery_id, new.key, 1000, payload, signature))
+    rig.results.poll(lambda: next(reads, None) or read_companies(database, 10))
+    assert rig.outcomes() == ["applied"]
 
 
 def test_reports_of_a_rotated_key_are_believed_for_a_day(rig: Rig) -> None:
