@@ -238,9 +238,7 @@ class Dispatcher:
     ) -> dict[int, int]:
         """Companies with a rate, and how many mails their provider may still get for now."""
         with self._lock:
-            held = Counter(
-                b.company_id for lane in self._lanes.values() for b in lane.waiting.batches()
-            )
+            held = Counter(batch.company_id for batch in self._in_line())
         room = {}
         for company_id in {batch.company_id for batch in due}:
             company = view.companies.get(company_id)
@@ -391,6 +389,8 @@ class Dispatcher:
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
             if submission.verdict is Verdict.ACCEPTED:
                 breaker.accept()
+                with self._lock:
+                    self._refused.pop((batch.company_id, lane.route.provider), None)
             else:
                 log.warning(
                     "job %d batch %d counts as accepted, its results will tell: %s",

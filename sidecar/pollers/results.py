@@ -81,7 +81,7 @@ class Results:
         Raises DatabaseError and LeaseLostError.
         """
         keys = _Keys(companies, self._vault)
-        reporting = self._routes.reporting(companies())
+        reporting = self._routes.reporting(keys.companies)
         self._errands.begin({route: partial(self._collect, route, keys) for route in reporting})
         until = time.monotonic() + PATIENCE
         moved = self._settle_all(keys)
@@ -102,20 +102,18 @@ class Results:
         """Take in what a results queue has; in a thread of its own. Raises ConnectorError."""
         connector, number = self._routes.connector(route), 0
         for _ in range(RECEIVES):
-            done = self._take_in(connector.collect(), keys.of_now)
+            done = self._take_in(connector.collect(), keys)
             if not done:
                 break
             connector.forget(done)
             number += len(done)
         return number
 
-    def _take_in(
-        self, collected: Collection[Collected], keys_of_now: Callable[[], "_Keys"]
-    ) -> list[str]:
+    def _take_in(self, collected: Collection[Collected], keys: "_Keys") -> list[str]:
         """Store results; returns the receipts of what is stored or worth nothing."""
         if not collected:
             return []
-        keys = keys_of_now()
+        keys = keys.of_now()
         deliveries: list[Delivery] = []
         done: list[str] = []
         for message in collected:
