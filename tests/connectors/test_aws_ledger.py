@@ -64,7 +64,16 @@ class Worker:
 
     def set(self, states: Mapping[int, str], batch: str = BATCH, site: str = SITE) -> bool:
         """Have these mails in these states; False if somebody else was quicker."""
-        item = self.read(batch)
+        return self._write(self.read(batch), states, batch, site)
+
+    def claim(self, number: int) -> bool | None:
+        """Claim a mail that has no state; None if it has one, False if somebody was quicker."""
+        item = self.read()
+        if key(number)[:16] in item.get("mails", {}).get("M", {}):
+            return None
+        return self._write(item, {number: "c"}, BATCH, SITE)
+
+    def _write(self, item: "Item", states: Mapping[int, str], batch: str, site: str) -> bool:
         version = int(item.get("version", {}).get("N", "0"))
         entries = dict(item.get("mails", {}).get("M", {}))
         for number, state in states.items():
@@ -204,9 +213,10 @@ def test_a_worker_and_two_sidecars_at_once_agree_on_every_mail(aws: Aws, worker:
 
     def claim() -> None:
         for number in numbers[::2]:
-            while worker.states().get(key(number)[:16]) is None:
-                if worker.set({number: "c"}):
-                    claimed.add(key(number))
+            while (written := worker.claim(number)) is False:
+                pass
+            if written:
+                claimed.add(key(number))
 
     def revoke(order: int) -> None:
         connector = aws.make()
