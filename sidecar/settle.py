@@ -1,7 +1,7 @@
 """Results become the truth in the tables: batches and jobs follow their recipients."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidecar.lifecycle import ASK_AGAIN, TOLD_LATER, Recipient, report_applies
@@ -36,37 +36,70 @@ class Applied:
     """State and code of each mail that has a new one."""
 
 
-def apply_result(
-    tx: Transaction, database: Database, batch: ReportedBatch, result: BatchResult
-) -> Applied:
-    """Write what a report says of a batch's mails; repeated or late ones change nothing more.
+Report = tuple[ReportedBatch, BatchResult]
 
-    One that tells of none of them is no news: the batch stays as silent as it was.
+
+def apply_results(tx: Transaction, database: Database, told: Sequence[Report]) -> list[Applied]:
+    """Write what reports say of their batches' mails; repeated or late ones change nothing more.
+
+    told: of each batch one report at most. What each of them did, in order. A report that tells of
+    none of its batch's mails is no news: the batch stays as silent as it was.
     """
-    said = {mail.mail_key: mail for mail in result.recipients}
-    known = reports.known_mails(tx, database, batch, said)
-    changes: list[Change] = []
-    dues: dict[int, int] = {}
-    after_all = 0
+    said = {batch: {mail.mail_key: mail for mail in result.recipients} for batch, result in told}
+    known = reports.known_mails(tx, database, said)
+    judged = [_judge_all(batch, said[batch], known[batch.id], tx.now) for batch, _ in told]
+    for (batch, result), each in zip(told, judged, strict=True):
+        if result.status is BatchStatus.REFUSED and not said[batch]:
+            each.changes += _refused(tx, database, batch, result)
+    reports.apply_changes(tx, database, [change for each in judged for change in each.changes])
+    heard = []
+    for (batch, _), each in zip(told, judged, strict=True):
+        if each.dues:
+            reports.hear_later(tx, database, batch.id, min(each.dues.values()), each.dues)
+        elif known[batch.id]:
+            heard.append(batch.id)
+    if heard:
+        reports.hear(tx, database, heard)
+    return [
+        Applied(
+            changed=len(each.changes),
+            strangers=len(said[batch]) - len(known[batch.id]),
+            after_all=each.after_all,
+            ended=tuple((change.status.value, change.code) for change in each.changes),
+        )
+        for (batch, _), each in zip(told, judged, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class _Judged:
+    """dues: when to ask again for a mail, Unix seconds. after_all: as ``Applied``."""
+
+    changes: list[Change] = field(default_factory=list)
+    dues: dict[int, int] = field(default_factory=dict)
+    after_all: int = 0
+
+
+def _judge_all(
+    batch: ReportedBatch,
+    said: Mapping[str, MailResult],
+    known: Mapping[str, KnownMail],
+    now: int,
+) -> _Judged:
+    judged = _Judged()
     for mail_key, mail in known.items():
-        change, due = judge(said[mail_key], mail, tx.now)
+        change, due = judge(said[mail_key], mail, now)
         if mail.error_code in TOLD_LATER or not report_applies(mail.status, change.status):
             continue
-        changes.append(change)
+        judged.changes.append(change)
         if due:
-            dues[mail.id] = due
+            judged.dues[mail.id] = due
         if mail.status in (Recipient.CANCELLED, Recipient.RETURNED):
-            after_all += 1
+            judged.after_all += 1
             log.error(
                 "job %d: mail %d was sent although it is %s", batch.job_id, mail.id, mail.status
             )
-    if result.status is BatchStatus.REFUSED and not said:
-        changes += _refused(tx, database, batch, result)
-    reports.apply_changes(tx, database, changes)
-    if known:
-        reports.hear(tx, database, batch.id, min(dues.values(), default=None), dues)
-    ended = tuple((change.status.value, change.code) for change in changes)
-    return Applied(len(changes), len(said) - len(known), after_all, ended)
+    return judged
 
 
 def _refused(

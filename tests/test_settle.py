@@ -39,7 +39,7 @@ def mail(tries: int = 1, status: Recipient = R.PROCESSING) -> KnownMail:
 
 
 def after(start: Recipient, reports: list[MailResult], tries: int = 1) -> Recipient:
-    """The state of a mail after these reports, as ``apply_result`` writes them."""
+    """The state of a mail after these reports, as ``apply_results`` writes them."""
     status = start
     for report in reports:
         change, _ = judge(report, mail(tries, status), NOW)

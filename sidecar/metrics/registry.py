@@ -202,15 +202,18 @@ class Metrics:
         status: str,
         code: str = "",
         seconds: float | None = None,
+        number: int = 1,
     ) -> None:
-        """One mail is now ``status``. company: None if that is not known here; code: its
+        """A mail, or so many, is now ``status``. company: None if that is not known here; code: its
         ``error_code``; seconds: since its claim."""
         who = ("unknown" if company is None else str(company), provider)
-        self.outcomes.labels(*who, status).inc()
+        self.outcomes.labels(*who, status).inc(number)
         if code and status != "sent":
-            self.failures.labels(*who, self._reasons(reason(code))).inc()
+            self.failures.labels(*who, self._reasons(reason(code))).inc(number)
         if seconds is not None and status == "sent":
-            self.delivery_seconds.labels(provider).observe(max(0.0, seconds))
+            delivery_seconds = self.delivery_seconds.labels(provider)
+            for _ in range(number):
+                delivery_seconds.observe(max(0.0, seconds))
 
 
 def _by_source(gauge: Gauge) -> dict[str, float]:

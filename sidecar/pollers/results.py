@@ -7,14 +7,16 @@ and only then deleted at the provider; settling proves signature, company and si
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from sidecar import settle
 from sidecar.connectors.base import Collected
 from sidecar.errands import Errands
 from sidecar.errors import EncryptionError, MessageError, SidecarError
-from sidecar.message import RESULT, is_signed, parse_envelope, parse_result
+from sidecar.message import RESULT, BatchResult, is_signed, parse_envelope, parse_result
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
 from sidecar.recorder import Recorder
@@ -154,66 +156,88 @@ class Results:
 
     def _settle(self, page: Collection[Delivery], keys: "_Keys") -> int:
         """Settle a page of the inbox; returns how many deliveries are done with."""
-        touched: set[int] = set()
-        waits = {delivery.id: self._waits.pop(delivery.id, "") for delivery in page}
         outcomes: dict[str, list[int]] = {}
-        ended: list[tuple[ReportedBatch, Applied]] = []
+        applied: list[tuple[_Believed, Applied]] = []
         with (
             self._metrics.settle_seconds.labels("results").time(),
             self._database.write(self._lease.token) as tx,
         ):
-            for delivery in page:
-                try:
-                    batch, applied = self._apply(tx, delivery, keys)
-                    touched.add(batch.id)
-                    outcome = _outcome(applied)
-                    ended.append((batch, applied))
-                except _RefusedError as refused:
-                    log.warning("result %d is refused: %s", delivery.id, refused)
-                    outcome = refused.outcome
-                except EncryptionError as error:
-                    if waits[delivery.id] != str(error):
-                        log.warning("result %d waits: %s", delivery.id, error)
-                    self._waits[delivery.id] = str(error)
-                    continue
-                outcomes.setdefault(outcome, []).append(delivery.id)
-                self._metrics.callback_seconds.observe(max(0, tx.now - delivery.signed_at))
+            for turn in _turns(self._believe(tx, page, keys, outcomes)):
+                told = [(each.batch, each.result) for each in turn]
+                applied += zip(turn, settle.apply_results(tx, self._database, told), strict=True)
+            for each, done in applied:
+                outcomes.setdefault(_outcome(done), []).append(each.delivery.id)
             for outcome, ids in outcomes.items():
                 inbox.mark_processed(tx, self._database, ids, outcome)
             now = tx.now
-        self._recorder.touch(touched)
+        self._recorder.touch({each.batch.id for each, _ in applied})
         for outcome, ids in outcomes.items():
             self._metrics.results.labels(outcome).inc(len(ids))
-        for batch, applied in ended:
-            for status, code in applied.ended:
+        for delivery in page:
+            if delivery.id not in self._waits:
+                self._metrics.callback_seconds.observe(max(0, now - delivery.signed_at))
+        for each, done in applied:
+            batch = each.batch
+            for (status, code), number in Counter(done.ended).items():
                 self._metrics.ended(
-                    batch.company_id, batch.provider, status, code, now - batch.created_at
+                    batch.company_id, batch.provider, status, code, now - batch.created_at, number
                 )
         return sum(map(len, outcomes.values()))
 
-    def _apply(
-        self, tx: Transaction, delivery: Delivery, keys: "_Keys"
-    ) -> tuple[ReportedBatch, Applied]:
-        """The batch that a delivery concerns, and what it did.
+    def _believe(
+        self,
+        tx: Transaction,
+        page: Collection[Delivery],
+        keys: "_Keys",
+        outcomes: dict[str, list[int]],
+    ) -> list["_Believed"]:
+        """The deliveries that are proven, in order; ``outcomes`` gets those that are refused.
 
-        Raises _RefusedError; EncryptionError when its key cannot be read now.
+        One whose key cannot be read now is neither: it waits.
         """
-        keys.prove(delivery, tx.now)
+
+        def refuse(delivery: Delivery, refused: _RefusedError) -> None:
+            log.warning("result %d is refused: %s", delivery.id, refused)
+            outcomes.setdefault(refused.outcome, []).append(delivery.id)
+
+        proven: list[tuple[Delivery, BatchResult]] = []
+        for delivery in page:
+            waited = self._waits.pop(delivery.id, "")
+            try:
+                proven.append((delivery, self._proven(delivery, keys, tx.now)))
+            except _RefusedError as refused:
+                refuse(delivery, refused)
+            except EncryptionError as error:
+                if waited != str(error):
+                    log.warning("result %d waits: %s", delivery.id, error)
+                self._waits[delivery.id] = str(error)
+        named = {result.batch_key for _, result in proven}
+        batches = reports.find_batches(tx, self._database, named)
+        believed: list[_Believed] = []
+        for delivery, result in proven:
+            batch = batches.get(result.batch_key)
+            if batch is None:
+                refuse(delivery, _RefusedError("unknown_batch"))
+            elif not keys.owns(delivery.callback_key, batch.company_id, tx.now):
+                refuse(delivery, _RefusedError("other_company"))
+            else:
+                believed.append(_Believed(delivery, batch, result))
+                for text in result.errors:
+                    log.warning(
+                        "job %d batch %d: the worker says: %s", batch.job_id, batch.id, text
+                    )
+        return believed
+
+    def _proven(self, delivery: Delivery, keys: "_Keys", now: int) -> BatchResult:
+        """What a delivery says. Raises _RefusedError; EncryptionError if its key cannot be read."""
+        keys.prove(delivery, now)
         try:
             result = parse_result(delivery.payload)
         except MessageError as error:
             raise _RefusedError(MALFORMED, str(error)) from None
         if result.site_uid != self._site_uid:
             raise _RefusedError(OTHER_SITE)
-        batch = reports.find_batch(tx, self._database, result.batch_key)
-        if batch is None:
-            raise _RefusedError("unknown_batch")
-        theirs = keys.companies.get(batch.company_id).callback_keys(tx.now)
-        if all(key.key != delivery.callback_key for key in theirs):
-            raise _RefusedError("other_company")
-        for text in result.errors:
-            log.warning("job %d batch %d: the worker says: %s", batch.job_id, batch.id, text)
-        return batch, settle.apply_result(tx, self._database, batch, result)
+        return result
 
     def _purge(self) -> None:
         if time.monotonic() < self._purge_at:
@@ -222,6 +246,26 @@ class Results:
             gone = inbox.purge(tx, self._database)
         if not gone:
             self._purge_at = time.monotonic() + PURGE_SECONDS
+
+
+class _Believed(NamedTuple):
+    """A delivery that the company of its batch has signed."""
+
+    delivery: Delivery
+    batch: ReportedBatch
+    result: BatchResult
+
+
+def _turns(believed: Iterable[_Believed]) -> Iterator[list[_Believed]]:
+    """In order, cut where a batch comes again: each report is judged by what the last one left."""
+    turn: list[_Believed] = []
+    for each in believed:
+        if any(each.batch.id == before.batch.id for before in turn):
+            yield turn
+            turn = []
+        turn.append(each)
+    if turn:
+        yield turn
 
 
 def _outcome(applied: Applied) -> str:
@@ -254,6 +298,11 @@ class _Keys:
     def of_now(self) -> "_Keys":
         """The keys read anew: what was fetched before is signed with one of them, or with none."""
         return _Keys(self._read, self._vault, self._secrets)
+
+    def owns(self, key: str, company_id: int, now: int) -> bool:
+        """Whether it is a key that the company has at ``now``."""
+        theirs = self.companies.get(company_id).callback_keys(now)
+        return any(key == each.key for each in theirs)
 
     def prove(self, delivery: Delivery, now: int) -> None:
         """Raise _RefusedError unless a key that is valid at ``now`` signed the delivery.

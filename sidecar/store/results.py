@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Connection,
+    String,
     Table,
     Update,
     bindparam,
@@ -28,6 +30,7 @@ from sidecar.lifecycle import (
 )
 from sidecar.mail import Outcome
 from sidecar.store.database import Database, Transaction
+from sidecar.store.listed import listed, rows_json
 
 R = Recipient
 
@@ -150,19 +153,31 @@ def counts_by_batch(
 def refresh_batches(tx: Transaction, database: Database, batch_ids: Collection[int]) -> None:
     """Recompute counters and states of batches from their recipients."""
     b = database.tables.batches
+    running: list[tuple[int, int, int]] = []
+    ended: list[tuple[int, int, int, str]] = []
     for batch_id, counts in counts_by_batch(tx.conn, database, batch_ids).items():
-        values: dict[str, object] = {
-            "sent_count": counts.get(Recipient.SENT, 0),
-            "failed_count": failed_count(counts),
+        told = batch_id, counts.get(Recipient.SENT, 0), failed_count(counts)
+        if state := ended_batch_state(counts):
+            ended.append((*told, state.value))
+        else:
+            running.append(told)
+    counters = {"id": BigInteger(), "sent": BigInteger(), "failed": BigInteger()}
+    if running:
+        new = listed("running", **counters)
+        values: dict[str, object] = {"sent_count": new.c.sent, "failed_count": new.c.failed}
+        statement = update(b).where(b.c.id == new.c.id).values(values)
+        tx.conn.execute(statement, {"running": rows_json(running)})
+    if ended:
+        new = listed("ended", **counters, state=String(20))
+        values = {
+            "sent_count": new.c.sent,
+            "failed_count": new.c.failed,
+            "status": new.c.state,
+            "completed_at": func.coalesce(b.c.completed_at, tx.now),
+            "error_message": None,
         }
-        ended = ended_batch_state(counts)
-        if ended:
-            values |= {
-                "status": ended.value,
-                "completed_at": func.coalesce(b.c.completed_at, tx.now),
-                "error_message": None,
-            }
-        tx.conn.execute(update(b).where(b.c.id == batch_id).values(values))
+        statement = update(b).where(b.c.id == new.c.id).values(values)
+        tx.conn.execute(statement, {"ended": rows_json(ended)})
 
 
 def settle_roots(tx: Transaction, database: Database, batch_ids: Collection[int]) -> set[int]:

@@ -47,7 +47,7 @@ POINTS: Mapping[str, Point] = {
     ),
     "submitted before record": Point("sidecar.connectors.aws_client:AwsClients.send"),
     "callback stored": Point("sidecar.pollers.results:Results._settle", before=True),
-    "half settled": Point("sidecar.settle:apply_result"),
+    "half settled": Point("sidecar.settle:apply_results"),
     "settled before counters": Point(
         "sidecar.settle:refresh", before=True, when=lambda arguments: bool(arguments[2])
     ),

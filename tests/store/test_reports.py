@@ -18,7 +18,10 @@ HOUR = 3600
 
 def hear(books: Books, batch_id: int, due: int | None, *waiting: int) -> None:
     with books.write() as tx:
-        reports.hear(tx, books.database, batch_id, due, waiting)
+        if due is None:
+            reports.hear(tx, books.database, [batch_id])
+        else:
+            reports.hear_later(tx, books.database, batch_id, due, waiting)
 
 
 def due(books: Books, job: Captured) -> int:
@@ -36,7 +39,8 @@ def counts(books: Books, job: Captured) -> tuple[int, int]:
 
 def reported(books: Books, tx: Transaction, job: Captured) -> ReportedBatch | None:
     """The batch of a job, by the key that ``Books.ask`` gave it."""
-    return reports.find_batch(tx, books.database, f"{job.batch:032x}")
+    key = f"{job.batch:032x}"
+    return reports.find_batches(tx, books.database, [key]).get(key)
 
 
 def test_a_batch_is_found_by_its_key_with_the_company_that_owns_it(books: Books) -> None:
@@ -49,7 +53,7 @@ def test_a_batch_is_found_by_its_key_with_the_company_that_owns_it(books: Books)
             assert reported(books, tx, job) == ReportedBatch(
                 job.batch, job.job, company, "aws", claimed, len(job.mails)
             )
-        assert reports.find_batch(tx, books.database, "f" * 32) is None
+        assert reports.find_batches(tx, books.database, ["f" * 32]) == {}
 
 
 def test_only_the_mails_of_the_batch_are_known(books: Books) -> None:
@@ -59,12 +63,15 @@ def test_only_the_mails_of_the_batch_are_known(books: Books) -> None:
     with books.write() as tx:
         batch = reported(books, tx, ours)
         assert batch
-        known = reports.known_mails(tx, books.database, batch, [*keys, "0" * 64])
-        one = reports.known_mails(tx, books.database, replace(batch, size=100), keys[1:])
+        known = reports.known_mails(tx, books.database, {batch: [*keys, "0" * 64]})
+        one = reports.known_mails(tx, books.database, {replace(batch, size=100): keys[1:]})
     assert known == {
-        key: KnownMail(mail, R.PROCESSING, 1) for key, mail in zip(keys, ours.mails, strict=False)
+        ours.batch: {
+            key: KnownMail(mail, R.PROCESSING, 1)
+            for key, mail in zip(keys, ours.mails, strict=False)
+        }
     }
-    assert one == {keys[1]: KnownMail(ours.mails[1], R.PROCESSING, 1)}
+    assert one == {ours.batch: {keys[1]: KnownMail(ours.mails[1], R.PROCESSING, 1)}}
 
 
 def test_every_fate_is_written_with_its_reason(books: Books) -> None:
@@ -296,7 +303,7 @@ def test_a_report_locks_the_mails_it_judges(books: Books) -> None:
     with books.write() as tx:
         batch = reported(books, tx, job)
         assert batch
-        reports.known_mails(tx, books.database, batch, [key])
+        reports.known_mails(tx, books.database, {batch: [key]})
         with other.write(None) as theirs:
             assert theirs.conn.execute(free).first() is None
     with other.write(None) as theirs:

@@ -111,9 +111,9 @@ class Books:
     def tell(self, batch_id: int, *told: MailResult) -> settle.Applied:
         """Apply a report on a batch, and bring its job up to date."""
         with self.write() as tx:
-            batch = reports.find_batch(tx, self.database, f"{batch_id:032x}")
-            assert batch is not None
-            applied = settle.apply_result(tx, self.database, batch, self.result(batch_id, *told))
+            (batch,) = reports.find_batches(tx, self.database, [f"{batch_id:032x}"]).values()
+            report = batch, self.result(batch_id, *told)
+            (applied,) = settle.apply_results(tx, self.database, [report])
         self.refresh(batch_id)
         return applied
 
