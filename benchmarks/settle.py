@@ -44,11 +44,11 @@ def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     with durable_server() as server:
         commit = commit_seconds(server)
-        spent = settle_seconds(server, options.rows)
+        rate = settle_rate(server, options.rows)
     measured = {
         "results": options.rows,
         "mariadb_commit_ms": round(commit * 1000, 3),
-        "results_per_second": round(options.rows / spent, 1),
+        "results_per_second": round(rate, 1),
     }
     if options.json:
         print(json.dumps(measured, indent=2))
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def settle_seconds(server: MariaDBServer, rows: int) -> float:
-    """Seconds from the first look into a full inbox to the last settled mail."""
+def settle_rate(server: MariaDBServer, rows: int) -> float:
+    """Results a second, from the first that is settled in a full inbox to the last one counted."""
     with aws_site(server) as made:
         made.site.queue("user_create", 1, made.site.add_users(1, rows), due=0)
         with Sidecar(made.config) as daemon:
@@ -67,9 +67,22 @@ def settle_seconds(server: MariaDBServer, rows: int) -> float:
         fill_inbox(made)
         with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
+            made.wait(lambda: settled(made), 1)
+            before = settled(made)
             spent = made.wait(made.counted, rows)
             daemon.stop()
-    return spent
+    return (rows - before) / spent
+
+
+def settled(made: BenchSite) -> int:
+    """Mails whose reports are settled; their batches may not be counted yet."""
+    query = (
+        "SELECT COALESCE(SUM(b.email_count), 0) FROM mdl_manireports_cloud_callbacks c"
+        " JOIN mdl_manireports_cloud_import_batches b"
+        " ON b.batch_key = JSON_VALUE(c.payload, '$.batch_key')"
+        " WHERE c.processed_at IS NOT NULL"
+    )
+    return int(made.one(query))
 
 
 def fill_inbox(made: BenchSite) -> None:

@@ -8,22 +8,24 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
 from sidecar import settle
 from sidecar.connectors.base import Collected
 from sidecar.errands import Errands
-from sidecar.errors import EncryptionError, MessageError, SidecarError
-from sidecar.message import RESULT, BatchResult, is_signed, parse_envelope, parse_result
+from sidecar.errors import EncryptionError, MessageError
+from sidecar.message import RESULT, BatchResult, parse_envelope, parse_result
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.encryption import Vault
+from sidecar.pollers.proof import Keys, RefusedError
 from sidecar.recorder import Recorder
 from sidecar.routes import Route, Routes
 from sidecar.settle import Applied
 from sidecar.store import inbox, reports
-from sidecar.store.companies import CallbackKey, Companies
+from sidecar.store.companies import Companies
 from sidecar.store.database import Database, Transaction
 from sidecar.store.inbox import Delivery
 from sidecar.store.reports import ReportedBatch
@@ -31,7 +33,7 @@ from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
 
-PAGE = 50
+PAGE = 25
 """Deliveries that one transaction settles."""
 
 MALFORMED, OTHER_SITE = "malformed", "other_site"
@@ -82,7 +84,7 @@ class Results:
         companies: reads them; a result may be signed with a key that is younger than this call.
         Raises DatabaseError and LeaseLostError.
         """
-        keys = _Keys(companies, self._vault)
+        keys = Keys(companies, self._vault)
         reporting = self._routes.reporting(keys.companies)
         self._errands.begin({route: partial(self._collect, route, keys) for route in reporting})
         until = time.monotonic() + PATIENCE
@@ -93,14 +95,35 @@ class Results:
         self._purge()
         return moved + self._errands.take()
 
-    def _settle_all(self, keys: "_Keys") -> int:
-        moved, last = 0, 0
-        while page := inbox.waiting(self._database, last, PAGE):
-            moved += self._settle(page, keys.of_now())
-            last = page[-1].id
+    def _settle_all(self, keys: Keys) -> int:
+        """Settle page after page; the next one is read and proven while the database works."""
+        moved, page = 0, self._read(0, keys)
+        with ThreadPoolExecutor(1, "results") as ahead:
+            while page.read:
+                following = ahead.submit(self._read, page.read[-1][0].id, keys)
+                moved += self._settle(page)
+                page = following.result()
         return moved
 
-    def _collect(self, route: Route, keys: "_Keys") -> int:
+    def _read(self, after: int, keys: Keys) -> "_Page":
+        deliveries = inbox.waiting(self._database, after, PAGE)
+        keys, now = keys.of_now() if deliveries else keys, int(time.time())
+        read = [(delivery, self._said(delivery, keys, now)) for delivery in deliveries]
+        return _Page(read, keys)
+
+    def _said(
+        self, delivery: Delivery, keys: Keys, now: int
+    ) -> "BatchResult | RefusedError | EncryptionError":
+        try:
+            keys.prove(delivery, now)
+            result = parse_result(delivery.payload)
+        except (RefusedError, EncryptionError) as error:
+            return error
+        except MessageError as error:
+            return RefusedError(MALFORMED, str(error))
+        return result if result.site_uid == self._site_uid else RefusedError(OTHER_SITE)
+
+    def _collect(self, route: Route, keys: Keys) -> int:
         """Take in what a results queue has; in a thread of its own. Raises ConnectorError."""
         connector, number = self._routes.connector(route), 0
         for _ in range(RECEIVES):
@@ -111,7 +134,7 @@ class Results:
             number += len(done)
         return number
 
-    def _take_in(self, collected: Collection[Collected], keys: "_Keys") -> list[str]:
+    def _take_in(self, collected: Collection[Collected], keys: Keys) -> list[str]:
         """Store results; returns the receipts of what is stored or worth nothing."""
         if not collected:
             return []
@@ -121,7 +144,7 @@ class Results:
         for message in collected:
             try:
                 delivery = self._open(message.body, keys)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 log.warning("a message in a results queue is refused: %s", refused)
                 self._metrics.results.labels(refused.outcome).inc()
                 if refused.outcome == OTHER_SITE:
@@ -138,23 +161,23 @@ class Results:
             self._metrics.results.labels("seen_before").inc(len(deliveries) - new)
         return done
 
-    def _open(self, body: str, keys: "_Keys") -> Delivery:
+    def _open(self, body: str, keys: Keys) -> Delivery:
         try:
             envelope = parse_envelope(body)
             delivery_id, site_uid = _named(envelope.payload)
         except MessageError as error:
-            raise _RefusedError(MALFORMED, str(error)) from None
+            raise RefusedError(MALFORMED, str(error)) from None
         if site_uid != self._site_uid:
-            raise _RefusedError(OTHER_SITE)
+            raise RefusedError(OTHER_SITE)
         delivery = Delivery(
             delivery_id, envelope.key, envelope.timestamp, envelope.payload, envelope.signature
         )
         if envelope.kind != RESULT:
-            raise _RefusedError(MALFORMED, "it is no result")
+            raise RefusedError(MALFORMED, "it is no result")
         keys.prove(delivery, int(time.time()))
         return delivery
 
-    def _settle(self, page: Collection[Delivery], keys: "_Keys") -> int:
+    def _settle(self, page: "_Page") -> int:
         """Settle a page of the inbox; returns how many deliveries are done with."""
         outcomes: dict[str, list[int]] = {}
         applied: list[tuple[_Believed, Applied]] = []
@@ -162,7 +185,7 @@ class Results:
             self._metrics.settle_seconds.labels("results").time(),
             self._database.write(self._lease.token) as tx,
         ):
-            for turn in _turns(self._believe(tx, page, keys, outcomes)):
+            for turn in _turns(self._believe(tx, page, outcomes)):
                 told = [(each.batch, each.result) for each in turn]
                 applied += zip(turn, settle.apply_results(tx, self._database, told), strict=True)
             for each, done in applied:
@@ -173,7 +196,7 @@ class Results:
         self._recorder.touch({each.batch.id for each, _ in applied})
         for outcome, ids in outcomes.items():
             self._metrics.results.labels(outcome).inc(len(ids))
-        for delivery in page:
+        for delivery, _ in page.read:
             if delivery.id not in self._waits:
                 self._metrics.callback_seconds.observe(max(0, now - delivery.signed_at))
         for each, done in applied:
@@ -185,59 +208,39 @@ class Results:
         return sum(map(len, outcomes.values()))
 
     def _believe(
-        self,
-        tx: Transaction,
-        page: Collection[Delivery],
-        keys: "_Keys",
-        outcomes: dict[str, list[int]],
+        self, tx: Transaction, page: "_Page", outcomes: dict[str, list[int]]
     ) -> list["_Believed"]:
-        """The deliveries that are proven, in order; ``outcomes`` gets those that are refused.
+        """The deliveries to apply, in order; ``outcomes`` gets those that are refused.
 
         One whose key cannot be read now is neither: it waits.
         """
 
-        def refuse(delivery: Delivery, refused: _RefusedError) -> None:
+        def refuse(delivery: Delivery, refused: RefusedError) -> None:
             log.warning("result %d is refused: %s", delivery.id, refused)
             outcomes.setdefault(refused.outcome, []).append(delivery.id)
 
-        proven: list[tuple[Delivery, BatchResult]] = []
-        for delivery in page:
-            waited = self._waits.pop(delivery.id, "")
-            try:
-                proven.append((delivery, self._proven(delivery, keys, tx.now)))
-            except _RefusedError as refused:
-                refuse(delivery, refused)
-            except EncryptionError as error:
-                if waited != str(error):
-                    log.warning("result %d waits: %s", delivery.id, error)
-                self._waits[delivery.id] = str(error)
-        named = {result.batch_key for _, result in proven}
+        named = {said.batch_key for _, said in page.read if isinstance(said, BatchResult)}
         batches = reports.find_batches(tx, self._database, named)
         believed: list[_Believed] = []
-        for delivery, result in proven:
-            batch = batches.get(result.batch_key)
-            if batch is None:
-                refuse(delivery, _RefusedError("unknown_batch"))
-            elif not keys.owns(delivery.callback_key, batch.company_id, tx.now):
-                refuse(delivery, _RefusedError("other_company"))
+        for delivery, said in page.read:
+            waited = self._waits.pop(delivery.id, "")
+            if isinstance(said, EncryptionError):
+                if waited != str(said):
+                    log.warning("result %d waits: %s", delivery.id, said)
+                self._waits[delivery.id] = str(said)
+            elif isinstance(said, RefusedError):
+                refuse(delivery, said)
+            elif (batch := batches.get(said.batch_key)) is None:
+                refuse(delivery, RefusedError("unknown_batch"))
+            elif not page.keys.owns(delivery.callback_key, batch.company_id, tx.now):
+                refuse(delivery, RefusedError("other_company"))
             else:
-                believed.append(_Believed(delivery, batch, result))
-                for text in result.errors:
+                believed.append(_Believed(delivery, batch, said))
+                for text in said.errors:
                     log.warning(
                         "job %d batch %d: the worker says: %s", batch.job_id, batch.id, text
                     )
         return believed
-
-    def _proven(self, delivery: Delivery, keys: "_Keys", now: int) -> BatchResult:
-        """What a delivery says. Raises _RefusedError; EncryptionError if its key cannot be read."""
-        keys.prove(delivery, now)
-        try:
-            result = parse_result(delivery.payload)
-        except MessageError as error:
-            raise _RefusedError(MALFORMED, str(error)) from None
-        if result.site_uid != self._site_uid:
-            raise _RefusedError(OTHER_SITE)
-        return result
 
     def _purge(self) -> None:
         if time.monotonic() < self._purge_at:
@@ -246,6 +249,13 @@ class Results:
             gone = inbox.purge(tx, self._database)
         if not gone:
             self._purge_at = time.monotonic() + PURGE_SECONDS
+
+
+class _Page(NamedTuple):
+    """A page of the inbox: what each delivery says, or why it is not believed; the keys of then."""
+
+    read: Sequence[tuple[Delivery, BatchResult | RefusedError | EncryptionError]]
+    keys: Keys
 
 
 class _Believed(NamedTuple):
@@ -272,56 +282,6 @@ def _outcome(applied: Applied) -> str:
     if applied.after_all:
         return "sent_after_all"
     return "applied" if applied.changed else "nothing_new"
-
-
-class _RefusedError(SidecarError):
-    """A result that changes nothing."""
-
-    def __init__(self, outcome: str, why: str = "") -> None:
-        super().__init__(f"{outcome.replace('_', ' ')} {why}".strip())
-        self.outcome = outcome
-
-
-class _Keys:
-    """The companies' callback keys with their secrets, decrypted when first needed."""
-
-    def __init__(
-        self,
-        read: Callable[[], Companies],
-        vault: Vault,
-        secrets: dict[CallbackKey, str] | None = None,
-    ) -> None:
-        self._read, self._vault = read, vault
-        self.companies = read()
-        self._secrets = {} if secrets is None else secrets
-
-    def of_now(self) -> "_Keys":
-        """The keys read anew: what was fetched before is signed with one of them, or with none."""
-        return _Keys(self._read, self._vault, self._secrets)
-
-    def owns(self, key: str, company_id: int, now: int) -> bool:
-        """Whether it is a key that the company has at ``now``."""
-        theirs = self.companies.get(company_id).callback_keys(now)
-        return any(key == each.key for each in theirs)
-
-    def prove(self, delivery: Delivery, now: int) -> None:
-        """Raise _RefusedError unless a key that is valid at ``now`` signed the delivery.
-
-        EncryptionError: the secret cannot be read.
-        """
-        key = self.companies.find_key(delivery.callback_key, now)
-        if key is None:
-            raise _RefusedError("unknown_key")
-        if key not in self._secrets:
-            self._secrets[key] = self._vault.reveal(key.secret)
-        if not is_signed(
-            RESULT,
-            delivery.signed_at,
-            delivery.payload,
-            delivery.signature,
-            [self._secrets[key]],
-        ):
-            raise _RefusedError("bad_signature")
 
 
 def _named(payload: str) -> tuple[str, str]:
