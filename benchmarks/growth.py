@@ -9,10 +9,9 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from benchmarks.offload import run_sidecar_path
-from benchmarks.settle import settle_seconds
+from benchmarks.settle import settle
 from benchmarks.site import durable_server
 from benchmarks.smtp import run_sidecar, sink
 from tests.support.mariadb import MariaDBServer
@@ -49,7 +48,7 @@ def ways(server: MariaDBServer) -> Mapping[str, Callable[[int], float]]:
 
     return {
         "claim to provider": lambda rows: run_sidecar_path(server, rows)[0],
-        "settling": partial(settle_seconds, server),
+        "settling": lambda rows: settle(server, rows).seconds,
         "smtp": smtp,
     }
 

@@ -8,6 +8,7 @@ import argparse
 import json
 import time
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import text
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     with durable_server() as server:
         commit = commit_seconds(server)
-        rate = settle_rate(server, options.rows)
+        rate = settle(server, options.rows).rate
     measured = {
         "results": options.rows,
         "mariadb_commit_ms": round(commit * 1000, 3),
@@ -57,8 +58,16 @@ def run(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def settle_rate(server: MariaDBServer, rows: int) -> float:
-    """Results a second, from the first that is settled in a full inbox to the last one counted."""
+class Settled(NamedTuple):
+    """seconds: from a leader with a full inbox to the last mail that is counted. rate: results a
+    second, from the first that is settled on."""
+
+    seconds: float
+    rate: float
+
+
+def settle(server: MariaDBServer, rows: int) -> Settled:
+    """Have so many results settled."""
     with aws_site(server) as made:
         made.site.queue("user_create", 1, made.site.add_users(1, rows), due=0)
         with Sidecar(made.config) as daemon:
@@ -67,14 +76,14 @@ def settle_rate(server: MariaDBServer, rows: int) -> float:
         fill_inbox(made)
         with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
-            made.wait(lambda: settled(made), 1)
-            before = settled(made)
+            start = made.wait(lambda: settled_mails(made), 1)
+            before = settled_mails(made)
             spent = made.wait(made.counted, rows)
             daemon.stop()
-    return (rows - before) / spent
+    return Settled(start + spent, (rows - before) / spent)
 
 
-def settled(made: BenchSite) -> int:
+def settled_mails(made: BenchSite) -> int:
     """Mails whose reports are settled; their batches may not be counted yet."""
     query = (
         "SELECT COALESCE(SUM(b.email_count), 0) FROM mdl_manireports_cloud_callbacks c"
