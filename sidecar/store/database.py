@@ -26,6 +26,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sidecar.errors import DatabaseError, LeaseLostError, SchemaMissingError
 from sidecar.store import engines
 from sidecar.store.engines import FAMILIES, connect_to, reason_of
+from sidecar.store.prepared import Prepared
 from sidecar.store.tables import Tables, our_tables
 
 
@@ -55,15 +56,8 @@ class Database:
         self.prefix = prefix
         self.tables: Tables = our_tables(prefix)
         self.is_sqlite = family == "sqlite"
-        sidecar = self.tables.sidecar
-        self._lease_check = (
-            select(self.clock())
-            .select_from(sidecar)
-            .where(sidecar.c.lease_token == bindparam("token"))
-            .where(sidecar.c.lease_expires >= self.clock())
-            .with_for_update(read=True)
-        )
         self.engine = connect_to(self.url)
+        self._lease_check: Prepared | None = None
 
     def close(self) -> None:
         """Let go of every pooled connection."""
@@ -114,10 +108,23 @@ class Database:
         """Check the lease inside an open transaction and read the clock."""
         if token is None:
             return Transaction(conn, self.now(conn))
-        row = conn.execute(self._lease_check, {"token": token}).first()
+        if self._lease_check is None:
+            self._lease_check = self._prepare_lease_check(conn)
+        row = self._lease_check.run(conn, token=token).first()
         if row is None:
             raise LeaseLostError
         return Transaction(conn, int(row[0]))
+
+    def _prepare_lease_check(self, conn: Connection) -> Prepared:
+        sidecar = self.tables.sidecar
+        query = (
+            select(self.clock())
+            .select_from(sidecar)
+            .where(sidecar.c.lease_token == bindparam("token"))
+            .where(sidecar.c.lease_expires >= self.clock())
+            .with_for_update(read=True)
+        )
+        return Prepared(query, conn.dialect)
 
     def has_schema(self) -> bool:
         """Whether our tables exist."""

@@ -5,14 +5,15 @@ from functools import lru_cache
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
+    Column,
+    ColumnElement,
     Connection,
     String,
-    Table,
-    Update,
     bindparam,
     case,
+    false,
     func,
+    literal_column,
     select,
     update,
 )
@@ -31,6 +32,7 @@ from sidecar.lifecycle import (
 from sidecar.mail import Outcome
 from sidecar.store.database import Database, Transaction
 from sidecar.store.listed import listed, rows_json
+from sidecar.store.prepared import Prepared
 
 R = Recipient
 
@@ -51,9 +53,11 @@ def apply_outcomes(
     if common:
         started = [o.mail_id for o in common if o.status is R.PROCESSING]
         sent = [o.mail_id for o in common if o.status is R.SENT]
-        values = {"started": started, "done": sent, "now": tx.now}
-        statement = _common_outcomes(database.tables.recipients)
-        if tx.conn.execute(statement, values).rowcount != len(common):
+        statement = _common_outcomes(database, len(started), len(sent))
+        ids = dict(zip(_numbered("started", started), started, strict=True))
+        ids |= zip(_numbered("sent", sent), sent, strict=True)
+        written = statement.run(tx.conn, **ids, now=tx.now)
+        if written.rowcount != len(common):
             refused += _not_in(tx.conn, database, R.PROCESSING, common)
             refused += _not_in(tx.conn, database, R.SENT, common)
     for outcome in outcomes:
@@ -62,27 +66,45 @@ def apply_outcomes(
     return refused
 
 
-@lru_cache
-def _common_outcomes(r: Table) -> Update:
-    """Sets the mails ``started`` to processing and those ``done`` to sent, where allowed."""
-    started: BindParameter[int] = bindparam("started", expanding=True)
-    done: BindParameter[int] = bindparam("done", expanding=True)
-    is_sent = r.c.id.in_(done)
-    may_start = r.c.id.in_(started) & r.c.status.in_(_names(RECIPIENT_SOURCES[R.PROCESSING]))
-    may_be_sent = is_sent & r.c.status.in_(_names(RECIPIENT_SOURCES[R.SENT]))
-    return (
+@lru_cache(maxsize=256)
+def _common_outcomes(database: Database, started: int, sent: int) -> Prepared:
+    """Sets so many mails to processing and so many to sent, where that is allowed.
+
+    Parameters: started_0 …, sent_0 …, now. The database has been connected to.
+    """
+    r = database.tables.recipients
+
+    def are(name: str, number: int) -> ColumnElement[bool]:
+        ids: list[ColumnElement[int]] = [bindparam(each) for each in _numbered(name, range(number))]
+        return r.c.id.in_(ids) if ids else false()
+
+    may_start = _is_among(r.c.status, RECIPIENT_SOURCES[R.PROCESSING])
+    may_be_sent = _is_among(r.c.status, RECIPIENT_SOURCES[R.SENT])
+    statement = (
         update(r)
-        .where(may_start | may_be_sent)
-        .values(
-            sent_at=case((is_sent, bindparam("now")), else_=r.c.sent_at),
-            error_code=case((is_sent, ""), else_=r.c.error_code),
-            error_message=case((is_sent, None), else_=r.c.error_message),
-            tries=case((is_sent, r.c.tries + 1), else_=r.c.tries),
-            secret=case((is_sent, None), else_=r.c.secret),
-            status=case((is_sent, R.SENT.value), else_=R.PROCESSING.value),
-            timemodified=bindparam("now"),
+        .where(are("started", started) & may_start | are("sent", sent) & may_be_sent)
+        .ordered_values(
+            (r.c.sent_at, case((may_be_sent, bindparam("now")), else_=r.c.sent_at)),
+            (r.c.error_code, case((may_be_sent, ""), else_=r.c.error_code)),
+            (r.c.error_message, case((may_be_sent, None), else_=r.c.error_message)),
+            (r.c.tries, case((may_be_sent, r.c.tries + 1), else_=r.c.tries)),
+            (r.c.secret, case((may_be_sent, None), else_=r.c.secret)),
+            (r.c.timemodified, bindparam("now")),
+            # The last: MariaDB shows later assignments what earlier ones have set.
+            (r.c.status, case((may_be_sent, R.SENT.value), else_=R.PROCESSING.value)),
         )
     )
+    return Prepared(statement, database.engine.dialect)
+
+
+def _is_among(column: Column[str], states: Iterable[Recipient]) -> ColumnElement[bool]:
+    """Written into the statement, not bound: it is sent for every mail."""
+    names = ", ".join(f"'{name}'" for name in _names(states))
+    return column.op("IN", is_comparison=True)(literal_column(f"({names})"))
+
+
+def _numbered(name: str, each: Sequence[int]) -> list[str]:
+    return [f"{name}_{number}" for number in range(len(each))]
 
 
 def _move(tx: Transaction, database: Database, outcome: Outcome) -> bool:
