@@ -1,5 +1,6 @@
 """The daemon: a scheduler, signals, leadership; one cycle of work at a time."""
 
+import gc
 import logging
 import signal
 import sys
@@ -122,6 +123,7 @@ class Daemon:
         """Work until SIGTERM or SIGINT, or until nothing is left; raises SidecarError."""
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.freeze()  # no collection looks again through all that was imported
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_hangup)

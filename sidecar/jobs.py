@@ -130,7 +130,7 @@ def capture_rows(
     kept = suppressing.mark(
         tx.conn, database, source, group.company_id, [claimed.row for claimed in rows]
     )
-    rows = [claimed._replace(row=row) for claimed, row in zip(rows, kept, strict=True)]
+    rows = [ClaimedRow(row, claimed.size) for claimed, row in zip(rows, kept, strict=True)]
     if job is None:
         label = label_of(group, company_name, about)
         job_id = capture.insert_job(

@@ -4,6 +4,7 @@ The process only reads, holds no lock, and ends with ours however ours ends: its
 """
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import signal
@@ -119,6 +120,7 @@ def _serve(pipe: Connection, settings: Settings, site_uid: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # meant for the process that asks
     context = Context(settings)
     sources = context.pollers(site_uid)
+    gc.freeze()  # no collection looks again through all that was imported
     with contextlib.suppress(EOFError, OSError):
         pipe.send("ready")
         while True:

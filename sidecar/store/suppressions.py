@@ -66,10 +66,10 @@ def find(
 
     campaign: the mail belongs to a campaign, so that entries for campaigns only count too.
     """
-    wanted = _forms(addresses)
-    if not wanted:
-        return {}
     s = database.tables.suppressions
+    if not addresses or conn.execute(select(s.c.id).limit(1)).first() is None:
+        return {}
+    wanted = _forms(addresses)
     scopes = ["", *(SCOPES if campaign else (ALL,))]
     query = _entries(database.tables).where(
         s.c.email.in_(sorted(wanted)),

@@ -1,0 +1,65 @@
+"""Statements that are compiled once."""
+
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sidecar.lifecycle import Recipient
+from sidecar.mail import Outcome
+from sidecar.store import results
+from sidecar.store.prepared import Prepared
+from tests.support.books import Books
+
+
+def test_values_are_bound_anew_each_time(books: Books) -> None:
+    job = books.capture(3)
+    r = books.database.tables.recipients
+    with books.write() as tx:
+        statement = update(r).where(r.c.id == bindparam("mail")).values(email=bindparam("to"))
+        prepared = Prepared(statement, tx.conn.dialect)
+        for mail, to in zip(job.mails, ("a'; --", "%s :x ?", "ö@x"), strict=True):
+            assert prepared.run(tx.conn, mail=mail, to=to).rowcount == 1
+    assert [books.mail(mail).email for mail in job.mails] == ["a'; --", "%s :x ?", "ö@x"]
+
+
+def test_what_it_lacks_and_what_the_server_refuses_is_an_error(books: Books) -> None:
+    first, second = books.capture(1), books.capture(1)
+    r = books.database.tables.recipients
+    with books.write() as tx:
+        query = Prepared(select(r.c.id).where(r.c.id == bindparam("mail")), tx.conn.dialect)
+        with pytest.raises(TypeError, match="mail"):
+            query.run(tx.conn)
+        with pytest.raises(TypeError, match="male"):
+            query.run(tx.conn, mail=1, male=2)
+    taken = books.mail(first.mails[0]).email_hash
+    statement = update(r).where(r.c.id == bindparam("mail")).values(email_hash=taken)
+    with books.database.connection_for_writing() as conn:
+        prepared = Prepared(statement, conn.dialect)
+        with pytest.raises(IntegrityError):
+            prepared.run(conn, mail=second.mails[0])
+
+
+@pytest.mark.parametrize(("started", "sent"), [(0, 1), (1, 0), (1, 2), (3, 3)])
+def test_outcomes_of_any_number_are_written_together(books: Books, started: int, sent: int) -> None:
+    job = books.capture(started + sent)
+    begin, end = job.mails[:started], job.mails[started:]
+
+    def outcomes(mails: Sequence[int], status: Recipient) -> list[Outcome]:
+        return [Outcome(mail, job.batch, status) for mail in mails]
+
+    with books.write() as tx:
+        assert not results.apply_outcomes(tx, books.database, outcomes(end, Recipient.PROCESSING))
+    together = [*outcomes(begin, Recipient.PROCESSING), *outcomes(end, Recipient.SENT)]
+    with books.write() as tx:
+        assert not results.apply_outcomes(tx, books.database, together)
+    for mail in begin:
+        row = books.mail(mail)
+        assert (row.status, row.tries, row.sent_at) == ("processing", 0, None)
+    for mail in end:
+        row = books.mail(mail)
+        assert (row.status, row.tries, row.sent_at) == ("sent", 1, row.timemodified)
+    with books.write() as tx:  # once more: what is sent cannot start
+        refused = results.apply_outcomes(tx, books.database, outcomes(end, Recipient.PROCESSING))
+    assert {outcome.mail_id for outcome in refused} == set(end)
