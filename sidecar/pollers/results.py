@@ -107,9 +107,12 @@ class Results:
 
     def _read(self, after: int, keys: Keys) -> "_Page":
         deliveries = inbox.waiting(self._database, after, PAGE)
-        keys, now = keys.of_now() if deliveries else keys, int(time.time())
-        read = [(delivery, self._said(delivery, keys, now)) for delivery in deliveries]
-        return _Page(read, keys)
+        if not deliveries:
+            return _Page([], keys)
+        keys = keys.of_now()
+        with self._database.read() as conn:
+            now = self._database.now(conn)
+        return _Page([(each, self._said(each, keys, now)) for each in deliveries], keys)
 
     def _said(
         self, delivery: Delivery, keys: Keys, now: int
