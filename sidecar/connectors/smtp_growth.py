@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 WINDOW = 0.5
 """Seconds that one measurement takes at least; it also takes ROUNDS mails a connection."""
 ROUNDS = 4
-WORTH = 0.3
+WORTH = 0.15
 """The part that added connections must bring of what they would bring if nothing else limited."""
 PATIENCE = 5.0
 """Seconds until another number is tried after one did not pay; doubled each time."""
@@ -91,9 +91,9 @@ class Growth:
 
     def _try(self, now: float, rate: float, *, fewer: bool) -> None:
         """See how another number does, if there is one to try in this direction."""
-        tried, wanted = self.wanted, self.wanted + (self.wanted + 1) // 2
+        tried, wanted = self.wanted, 2 * self.wanted
         if fewer:
-            wanted = max(self.fewest, self.wanted * 2 // 3)
+            wanted = max(self.fewest, self.wanted // 2)
         self._set(now, wanted)
         if self.wanted == tried:
             self._settle(now, tried)
