@@ -1,14 +1,16 @@
 """The site's own SMTP server as a provider: it needs no account, and tells outcomes at once."""
 
-import threading
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from weakref import WeakSet
 
 from sidecar.connectors.base import Collected, Guard, Probe, Report, Revocation, Submission
 from sidecar.connectors.dkim import DkimKeys, Signer
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp_growth import Growth
+from sidecar.connectors.smtp_loop import LoopThread
 from sidecar.connectors.smtp_servers import Servers
 from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
 from sidecar.connectors.smtp_submit import Submit
@@ -22,27 +24,27 @@ GRACE = 1.0
 
 
 class Pacer:
-    """Spaces mails evenly; never a burst, also not after a pause or a start. Thread-safe."""
+    """Spaces mails evenly; never a burst, also not after a pause or a start."""
 
     def __init__(self, rate: Callable[[], float], clock: Callable[[], float]) -> None:
         self._rate, self._clock = rate, clock
         self._next = 0.0
-        self._lock = threading.Lock()
 
     def reserve(self) -> float:
         """Take the next place; the seconds to wait for it."""
         rate = self._rate()
         if rate <= 0:
             return 0.0
-        with self._lock:
-            now = self._clock()
-            place = max(now, self._next)
-            self._next = place + 1 / rate
-            return place - now
+        now = self._clock()
+        place = max(now, self._next)
+        self._next = place + 1 / rate
+        return place - now
 
 
 class SmtpConnector:
     """A connector for one set of SMTP settings; ``servers`` are tried in turn, as Moodle does.
+
+    Everything happens in the one thread of its event loop, so nothing of it is locked.
 
     connections: how many a submit opens; max_connections: how many at most, where more send more.
     guard: asked before DATA and before the final dot. rate: mails per second over all connections,
@@ -66,11 +68,10 @@ class SmtpConnector:
     ) -> None:
         self.guard = guard
         self.growth = Growth(connections, max(connections, max_connections))
-        self.growing = threading.Lock()
         self.pacer = Pacer(rate if callable(rate) else lambda: rate, clock)
         self._servers = Servers(servers, clock)
         self._signer = Signer(dkim) if dkim else None
-        self._lock = threading.Lock()
+        self._loop = LoopThread("smtp")
         self._closed = False
         self._idle: list[SmtpSession] = []
         self._sessions: WeakSet[SmtpSession] = WeakSet()
@@ -84,20 +85,31 @@ class SmtpConnector:
         credentials or this sender. Mails not tried stay pending. Once no connection can be had,
         all further batches are refused without another attempt.
 
-        ``report`` and the iterator of ``batches`` are used from several threads, the latter by one
-        at a time. Leaving the iteration early ends it after the mails in flight. What ``report``,
+        ``report`` and the iterator of ``batches`` are used from other threads, each by one at a
+        time. Leaving the iteration early ends it after the mails in flight. What ``report``,
         ``guard`` or ``batches`` raises ends it too and is raised here.
         """
         submit = Submit(self, batches, report)
-        with self._lock:
-            if self._closed:
-                return
-            self._submits.add(submit)
+        work = self._loop.start(self._work(submit))
+        if work is None:
+            return
         try:
-            yield from submit.submissions()
+            while submission := submit.results.get():
+                yield submission
         finally:
-            with self._lock:
-                self._submits.discard(submit)
+            self._loop.start(submit.leave())
+            wait([work])
+        work.result()
+        yield from submit.left()
+
+    async def _work(self, submit: Submit) -> None:
+        self._submits.add(submit)
+        try:
+            if not self._closed:
+                await submit.run()
+        finally:
+            self._submits.discard(submit)
+            submit.results.put(None)
 
     def max_bytes(self) -> int:
         """See ``Connector.max_bytes``: the server is told each size when its mail's turn comes."""
@@ -109,15 +121,18 @@ class SmtpConnector:
 
     def probe(self) -> Probe:
         """Connect, EHLO, STARTTLS, AUTH, NOOP, QUIT; the servers in order, as mails would go."""
+        return self._loop.call(self._probe()) or Probe(ok=False, detail="the connector is closed")
+
+    async def _probe(self) -> Probe:
         failures: list[str] = []
         for server in self._servers.preferred:
             try:
-                session = self._open(server)
+                session = await self._open(server)
             except ConnectorError as error:
                 failures.append(str(error))
                 continue
-            ok = session.noop()
-            session.wire.quit(server.timeout)
+            ok = await session.noop()
+            await session.wire.quit(server.timeout)
             detail = (
                 f"{server} {session.banner}",
                 session.tls or "no TLS",
@@ -150,55 +165,50 @@ class SmtpConnector:
 
     def close(self, deadline: float) -> None:
         """Take no new mail; finish those in flight until ``deadline``, then cut them off."""
-        with self._lock:
-            self._closed = True
-            submits, idle, self._idle = list(self._submits), self._idle, []
+        self._loop.call(self._close(deadline))
+        self._loop.end()
+
+    async def _close(self, deadline: float) -> None:
+        self._closed = True
+        submits, idle, self._idle = list(self._submits), self._idle, []
         for submit in submits:
             submit.close()
-        for session in idle:
-            session.wire.quit(deadline - time.monotonic())
-        for submit in submits:
-            submit.join(deadline)
-        with self._lock:
-            sessions = list(self._sessions)
-        for session in sessions:
+        patience = deadline - time.monotonic()
+        await asyncio.gather(*(session.wire.quit(patience) for session in idle))
+        await asyncio.gather(*(submit.join(deadline) for submit in submits))
+        for session in list(self._sessions):
             session.wire.cut()
         end = time.monotonic() + GRACE
-        for submit in submits:
-            submit.join(end)
+        await asyncio.gather(*(submit.join(end) for submit in submits))
 
-    def session(self) -> SmtpSession:
+    async def session(self) -> SmtpSession:
         """A session ready for a mail: a kept one that still answers, else a new one.
 
         Raises Throttled, Unavailable or AuthFailed.
         """
-        while True:
-            with self._lock:
-                kept = self._idle.pop() if self._idle else None
-            if kept is None:
-                return self._connect()
-            if kept.idle < KEPT and not self.is_outranked(kept) and kept.noop():
+        while self._idle:
+            kept = self._idle.pop()
+            if kept.idle < KEPT and not self.is_outranked(kept) and await kept.noop():
                 return kept
             kept.wire.close()
+        return await self._connect()
 
     def is_outranked(self, session: SmtpSession) -> bool:
         """Whether a server that the admin prefers may be there again."""
         return self._servers.is_outranked(session.server)
 
-    def release(self, session: SmtpSession, *, keep: bool = True) -> None:
+    async def release(self, session: SmtpSession, *, keep: bool = True) -> None:
         """Take back a session that nobody uses now; not ``keep``: end it."""
-        with self._lock:
-            if keep and session.is_open and not self._closed:
-                self._idle.append(session)
-                return
-        if session.is_open:
-            session.wire.quit(1.0)
+        if keep and session.is_open and not self._closed:
+            self._idle.append(session)
+        elif session.is_open:
+            await session.wire.quit(1.0)
 
-    def _connect(self) -> SmtpSession:
+    async def _connect(self) -> SmtpSession:
         failures: list[ConnectorError] = []
         for server in self._servers.in_turn():
             try:
-                session = self._open(server)
+                session = await self._open(server)
             except ConnectorError as error:
                 if error.code and self._serves(server):
                     raise  # it objects to one connection more: that is no failure of the server
@@ -211,16 +221,14 @@ class SmtpConnector:
         worst = next((e for e in failures if not isinstance(e, AuthFailed)), failures[0])
         raise type(worst)("; ".join(map(str, failures)), worst.code)
 
-    def _open(self, server: SmtpServer) -> SmtpSession:
-        session = SmtpSession(server)
-        with self._lock:
-            if self._closed:
-                session.wire.close()
-                raise Unavailable("the sidecar is stopping", "closed")
-            self._sessions.add(session)
-        session.greet()
+    async def _open(self, server: SmtpServer) -> SmtpSession:
+        session = await SmtpSession.connect(server)
+        if self._closed:
+            session.wire.close()
+            raise Unavailable("the sidecar is stopping", "closed")
+        self._sessions.add(session)
+        await session.greet()
         return session
 
     def _serves(self, server: SmtpServer) -> bool:
-        with self._lock:
-            return any(s.is_ready and s.is_open for s in self._sessions if s.server == server)
+        return any(s.is_ready and s.is_open for s in self._sessions if s.server == server)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 WINDOW = 0.5
 """Seconds that one measurement takes at least; it also takes ROUNDS mails a connection."""
 ROUNDS = 4
-WORTH = 0.15
+WORTH = 0.1
 """The part that added connections must bring of what they would bring if nothing else limited."""
 PATIENCE = 5.0
 """Seconds until another number is tried after one did not pay; doubled each time."""

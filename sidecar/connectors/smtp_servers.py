@@ -1,6 +1,5 @@
 """The servers of one route: the admin's order, and which of them rest because they failed."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,7 +10,7 @@ REST = 300.0
 
 
 class Servers:
-    """Servers in order of preference, of which one that fails rests a while. Thread-safe."""
+    """Servers in order of preference, of which one that fails rests a while."""
 
     def __init__(
         self, servers: Sequence[SmtpServer], clock: Callable[[], float] = time.monotonic
@@ -19,32 +18,27 @@ class Servers:
         self.preferred = tuple(servers)
         self._clock = clock
         self._rests: dict[SmtpServer, float] = {}
-        self._lock = threading.Lock()
 
     def in_turn(self) -> list[SmtpServer]:
         """All of them in the order to try them now: those that rest last.
 
         One whose rest is over is tried by one caller: for the others it rests until it works.
         """
-        with self._lock:
-            now = self._clock()
-            ready = [server for server in self.preferred if self._rests.get(server, now) <= now]
-            self._rests.update((server, now + REST) for server in ready if server in self._rests)
-            return ready + [server for server in self.preferred if server not in ready]
+        now = self._clock()
+        ready = [server for server in self.preferred if self._rests.get(server, now) <= now]
+        self._rests.update((server, now + REST) for server in ready if server in self._rests)
+        return ready + [server for server in self.preferred if server not in ready]
 
     def failed(self, server: SmtpServer) -> None:
         """No mail can be sent by this server now."""
-        with self._lock:
-            self._rests[server] = self._clock() + REST
+        self._rests[server] = self._clock() + REST
 
     def works(self, server: SmtpServer) -> None:
         """This server has let us in."""
-        with self._lock:
-            self._rests.pop(server, None)
+        self._rests.pop(server, None)
 
     def is_outranked(self, server: SmtpServer) -> bool:
         """Whether one that is preferred to this one does not rest, or no longer."""
-        with self._lock:
-            now = self._clock()
-            better = self.preferred[: self.preferred.index(server)]
-            return any(self._rests.get(each, now) <= now for each in better)
+        now = self._clock()
+        better = self.preferred[: self.preferred.index(server)]
+        return any(self._rests.get(each, now) <= now for each in better)

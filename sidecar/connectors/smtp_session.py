@@ -72,21 +72,24 @@ class Result:
 
 
 class SmtpSession:
-    """One session; it belongs to one thread, but for ``wire.cut``.
+    """One session; it belongs to one task of an event loop, but for ``wire.cut``.
 
     is_ready: the server has let us in.
     """
 
-    def __init__(self, server: SmtpServer) -> None:
-        """Connect. Raises Unavailable."""
-        self.server = server
+    def __init__(self, server: SmtpServer, wire: Wire) -> None:
+        self.server, self.wire = server, wire
         self.banner = self.tls = self.auth = ""
         self.offers: dict[str, str] = {}
         self.is_ready = False
         self._in_transaction = False
         self._used_at = time.monotonic()
+
+    @classmethod
+    async def connect(cls, server: SmtpServer) -> "SmtpSession":
+        """A connection on which nothing was said yet. Raises Unavailable."""
         try:
-            self.wire = Wire(server.host, server.port, server.timeout)
+            return cls(server, await Wire.open(server.host, server.port, server.timeout))
         except (OSError, ValueError, OverflowError) as error:
             raise Unavailable(f"{server}: {_reason(error)}") from error
 
@@ -105,24 +108,24 @@ class SmtpSession:
         """Whether the server takes several commands at once (RFC 2920)."""
         return "PIPELINING" in self.offers
 
-    def greet(self) -> None:
+    async def greet(self) -> None:
         """Everything up to the first mail: TLS, EHLO, AUTH.
 
         Raises Throttled (421), AuthFailed or Unavailable; the connection is closed then.
         """
         try:
             if self.server.secure == "ssl":
-                self._start_tls()
-            self.banner = self._accept("greeting", self.wire.reply()).text
-            self._ehlo()
+                await self._start_tls()
+            self.banner = self._accept("greeting", await self.wire.reply()).text
+            await self._ehlo()
             if self.server.secure == "tls":
                 if "STARTTLS" not in self.offers:
                     raise Unavailable(f"{self.server}: STARTTLS is not offered")
-                self._accept("STARTTLS", self.wire.ask(b"STARTTLS"))
-                self._start_tls()
-                self._ehlo()
+                self._accept("STARTTLS", await self.wire.ask(b"STARTTLS"))
+                await self._start_tls()
+                await self._ehlo()
             if self.server.user:
-                self._log_in()
+                await self._log_in()
             self.is_ready = True
         except (OSError, ValueError) as error:
             self.wire.close()
@@ -131,7 +134,7 @@ class SmtpSession:
             self.wire.close()
             raise
 
-    def send(self, sender: str, recipient: str, message: bytes, guard: Guard) -> Result:
+    async def send(self, sender: str, recipient: str, message: bytes, guard: Guard) -> Result:
         """Send one mail; ``message`` is lines that end in CRLF. Afterwards look at ``is_open``.
 
         ``guard`` is asked before DATA and right before the final dot leaves; what it raises goes
@@ -151,13 +154,13 @@ class SmtpSession:
         self._used_at = time.monotonic()
         step = "idle"
         try:
-            self.wire.expect_quiet()
+            await self.wire.expect_quiet()
             step = "data"
-            refusal = self._envelope(commands, guard) or self._transmit(message, guard)
+            refusal = await self._envelope(commands, guard) or await self._transmit(message, guard)
             if refusal:
                 return refusal
             step = "dot"
-            reply = self.wire.reply()
+            reply = await self.wire.reply()
             self._in_transaction = False
             if reply.kind == 2:
                 return Result(Fate.ACCEPTED, "dot", reply.codes, reply.text)
@@ -171,34 +174,34 @@ class SmtpSession:
             self.wire.close()
             raise
 
-    def noop(self) -> bool:
+    async def noop(self) -> bool:
         """Whether the server still answers; closed if not."""
         try:
-            if self.wire.ask(b"NOOP").kind == 2:
+            if (await self.wire.ask(b"NOOP")).kind == 2:
                 return True
         except OSError:
             pass
         self.wire.close()
         return False
 
-    def _start_tls(self) -> None:
-        self.tls = self.wire.start_tls(self.server.host, self.server.ca_file)
+    async def _start_tls(self) -> None:
+        self.tls = await self.wire.start_tls(self.server.host, self.server.ca_file)
 
-    def _ehlo(self) -> None:
+    async def _ehlo(self) -> None:
         host = self.wire.local_host
         literal = f"[IPv6:{host}]" if ":" in host else f"[{host}]"
         name = (self.server.helo or literal).encode("ascii")
-        reply = self.wire.ask(b"EHLO " + name)
+        reply = await self.wire.ask(b"EHLO " + name)
         self.offers = {}
         if reply.kind == 5:
-            self._accept("HELO", self.wire.ask(b"HELO " + name))
+            self._accept("HELO", await self.wire.ask(b"HELO " + name))
             return
         for line in self._accept("EHLO", reply).lines[1:]:
             # "AUTH=LOGIN" is how servers older than RFC 2554 said it.
             keyword, _, parameters = line.decode("latin-1").replace("=", " ", 1).partition(" ")
             self.offers[keyword.upper()] = parameters.strip()
 
-    def _log_in(self) -> None:
+    async def _log_in(self) -> None:
         """AUTH (RFC 4954) by the mechanism that is asked for, else by the best that is offered."""
         offered = self.offers.get("AUTH", "").upper().split()
         usable = [name for name in MECHANISMS if name in offered]
@@ -207,17 +210,17 @@ class SmtpSession:
         user, password = self.server.user.encode(), self.server.password.encode()
         ask = self.wire.ask
         if self.auth == "PLAIN":
-            reply = ask(b"AUTH PLAIN " + base64.b64encode(b"\0%s\0%s" % (user, password)))
+            reply = await ask(b"AUTH PLAIN " + base64.b64encode(b"\0%s\0%s" % (user, password)))
         elif self.auth == "LOGIN":
-            reply = ask(b"AUTH LOGIN")
+            reply = await ask(b"AUTH LOGIN")
             for secret in (user, password):
                 if reply.code == 334:
-                    reply = ask(base64.b64encode(secret))
+                    reply = await ask(base64.b64encode(secret))
         elif self.auth == "CRAM-MD5":
-            reply = ask(b"AUTH CRAM-MD5")
+            reply = await ask(b"AUTH CRAM-MD5")
             if reply.code == 334:
                 digest = hmac.new(password, base64.b64decode(reply.lines[0]), "md5").hexdigest()
-                reply = ask(base64.b64encode(user + b" " + digest.encode()))
+                reply = await ask(base64.b64encode(user + b" " + digest.encode()))
         else:
             raise AuthFailed(f"{self.server}: offers no AUTH that we know: {' '.join(offered)}")
         if reply.kind == 5:
@@ -231,13 +234,13 @@ class SmtpSession:
         refused = Throttled if reply.code == 421 else Unavailable
         raise refused(f"{self.server}: {what}: {reply.text}", reply.codes)
 
-    def _envelope(self, commands: Mapping[str, bytes], guard: Guard) -> Result | None:
+    async def _envelope(self, commands: Mapping[str, bytes], guard: Guard) -> Result | None:
         """MAIL, RCPT, DATA: the first refusal; None when the server waits for the message."""
         if self._in_transaction:
             commands = {"rset": b"RSET\r\n", **commands}
         if self.pipelining:
             guard()
-            self.wire.write(b"".join(commands.values()))
+            await self.wire.write(b"".join(commands.values()))
         self._in_transaction = True
         refusal: Result | None = None
         awaits_message = False
@@ -246,15 +249,15 @@ class SmtpSession:
                 if not self.pipelining:
                     if step == "data":
                         guard()
-                    self.wire.write(command)
-                reply = self.wire.reply()
+                    await self.wire.write(command)
+                reply = await self.wire.reply()
                 awaits_message = reply.kind == 3
                 if reply.kind != (3 if step == "data" else 2):
                     refusal = refusal or self._refusal(step, reply)
                     if not self.pipelining or not self.is_open:
                         return refusal
             if refusal and awaits_message:  # a message to nobody (RFC 2920 §3.1)
-                self.wire.ask(b".")
+                await self.wire.ask(b".")
                 self._in_transaction = False
         except OSError:
             if not refusal:
@@ -262,7 +265,7 @@ class SmtpSession:
             self.wire.close()
         return refusal
 
-    def _transmit(self, message: bytes, guard: Guard) -> Result | None:
+    async def _transmit(self, message: bytes, guard: Guard) -> Result | None:
         """The message and its final dot; a refusal only if the server left while we sent."""
         stuffed = message.replace(b"\r\n.", b"\r\n..")
         rest = b"." + stuffed if stuffed.startswith(b".") else stuffed
@@ -270,12 +273,12 @@ class SmtpSession:
             if len(rest) > STREAMED:
                 view = memoryview(rest)
                 for start in range(0, len(view), STREAMED):
-                    self.wire.write(view[start : start + STREAMED])
+                    await self.wire.write(view[start : start + STREAMED])
                 rest = b""
             guard()
-            self.wire.write(rest + b".\r\n")
+            await self.wire.write(rest + b".\r\n")
         except OSError:
-            refusal = self._refusal("data", self.wire.reply())
+            refusal = self._refusal("data", await self.wire.reply())
             self.wire.close()
             return refusal
         return None

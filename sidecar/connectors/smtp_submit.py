@@ -1,18 +1,20 @@
 """One submit of the SMTP connector: several connections take mails from the batches."""
 
-import math
-import threading
+import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.base import Report, Submission, Verdict
 from sidecar.connectors.smtp_connection import Connection, EndedElsewhereError
+from sidecar.connectors.smtp_loop import Aside, in_thread
 from sidecar.errors import AuthFailed, ConnectorError, Rejected, Unavailable
-from sidecar.mail import Mail, MailBatch
+from sidecar.mail import Mail, MailBatch, Outcome
 
 if TYPE_CHECKING:
     from sidecar.connectors.smtp import SmtpConnector
@@ -32,39 +34,44 @@ class Open:
 
 
 class Submit:
-    """What the connections of one submit share. Thread-safe."""
+    """What the connections of one submit share. All of it happens in the connector's event loop."""
 
     def __init__(
         self, connector: "SmtpConnector", batches: Iterable[MailBatch], report: Report
     ) -> None:
-        self.connector, self.report = connector, report
-        self._batches = iter(batches)
+        self.connector = connector
+        self.results: SimpleQueue[Submission | None] = SimpleQueue()
+        """What became of each batch, for the thread that submits; None is the end."""
+        self._batches, self._to_report = iter(batches), report
         self._open: list[Open] = []
         self._refused_senders: dict[str, ConnectorError] = {}
         self._trouble: ConnectorError | None = None
         self._error: BaseException | None = None
-        self._results: SimpleQueue[Submission | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._unreported: list[tuple[Sequence[Outcome], asyncio.Future[Collection[int]]]] = []
+        self._reporting: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._places: set[Connection] = set()
-        self._working = 0
-        self._ending = threading.Event()
+        self._enlisted = 0
+        self._ending = asyncio.Event()
         self._closing = False
-        self._lock = threading.Lock()
+        self._fetching: asyncio.Task[None] | None = None
+        self._is_exhausted = False
 
-    def submissions(self) -> Iterator[Submission]:
-        """Work until nothing is left; a Submission a batch, as each is known."""
-        with self.connector.growing:
-            self.connector.growth.begin(time.monotonic())
-        with self._lock:
-            self._enlist(1)
-        try:
-            while self._threads and (submission := self._results.get()):
-                yield submission
-        finally:
-            self._ending.set()
-            self.join()
+    async def run(self) -> None:
+        """Work until nothing is left; what ended it is raised."""
+        self.connector.growth.begin(time.monotonic())
+        self._enlist(1)
+        self._reporter = Aside()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._fetching:
+            await asyncio.wait([self._fetching])
+        self._reporter.end()
         if self._error:
             raise self._error
+
+    def left(self) -> Iterator[Submission]:
+        """After ``run``: the batches for whose mails no connection could be had."""
         if self._trouble:
             for open_ in self._open:
                 yield _refused(open_.batch, self._trouble)
@@ -77,63 +84,73 @@ class Submit:
         self._closing = True
         self._ending.set()
 
-    def join(self, deadline: float = math.inf) -> None:
+    async def leave(self) -> None:
+        """Nobody wants to know more: end after the mails in flight."""
+        self._ending.set()
+
+    async def join(self, deadline: float) -> None:
         """Wait until the mails in flight have ended, at most until monotonic ``deadline``."""
-        for thread in self._threads:
-            left = deadline - time.monotonic()
-            thread.join(None if left == math.inf else max(0.0, left))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=max(0.0, deadline - time.monotonic()))
 
     def enlist(self) -> None:
         """Have as many connections at work as pay, but none without a mail to send."""
         if len(self._places) < (wanted := self.connector.growth.wanted):
-            with self._lock:
-                waiting = sum(len(open_.waiting) for open_ in self._open)
-                self._enlist(min(wanted, len(self._places) + waiting))
+            waiting = sum(len(open_.waiting) for open_ in self._open)
+            self._enlist(min(wanted, len(self._places) + waiting))
 
     def _enlist(self, connections: int) -> None:
         while len(self._places) < connections and not self._ending.is_set():
             connection = Connection(self)
-            thread = threading.Thread(
-                target=self._run,
-                args=(connection,),
-                name=f"smtp-{len(self._threads)}",
-                daemon=True,
-            )
-            self._threads.append(thread)
+            task = asyncio.create_task(self._work(connection), name=f"smtp-{self._enlisted}")
+            self._enlisted += 1
             self._places.add(connection)
-            self._working += 1
-            thread.start()
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _run(self, connection: Connection) -> None:
+    async def _work(self, connection: Connection) -> None:
         try:
-            connection.work()
+            await connection.work()
         except EndedElsewhereError:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again by ``submissions``
+        except BaseException as error:  # noqa: BLE001 - raised again by ``run``
             self._error = self._error or error
             self._ending.set()
         finally:
-            with self._lock:
-                self._places.discard(connection)
-                self._working -= 1
-                last = not self._working
-            if last:
-                self._results.put(None)
+            self._places.discard(connection)
+
+    async def report(self, outcomes: Sequence[Outcome]) -> Collection[int]:
+        """Have outcomes committed, together with those that come meanwhile; see ``Report``."""
+        committed: asyncio.Future[Collection[int]] = asyncio.get_running_loop().create_future()
+        self._unreported.append((outcomes, committed))
+        if self._reporting is None:
+            self._reporting = asyncio.create_task(self._report_all())
+        return await committed
+
+    async def _report_all(self) -> None:
+        while taken := self._unreported:
+            self._unreported = []
+            outcomes = [outcome for each, _ in taken for outcome in each]
+            try:
+                refused = await self._reporter.do(partial(self._to_report, outcomes))
+            except BaseException as error:  # noqa: BLE001 - raised where the commit is awaited
+                for _, committed in taken:
+                    committed.set_exception(error)
+            else:
+                for _, committed in taken:
+                    committed.set_result(refused)
+        self._reporting = None
 
     def is_surplus(self, connection: Connection) -> bool:
         """Whether there are more connections than pay, and this one shall end."""
-        if len(self._places) <= self.connector.growth.wanted:
-            return False
-        with self._lock:
-            surplus = len(self._places) > self.connector.growth.wanted
-            if surplus:
-                self._places.discard(connection)
-            return surplus
+        surplus = len(self._places) > self.connector.growth.wanted
+        if surplus:
+            self._places.discard(connection)
+        return surplus
 
     def answered(self) -> None:
         """The server answered for a mail."""
-        with self.connector.growing:
-            self.connector.growth.answered(time.monotonic())
+        self.connector.growth.answered(time.monotonic())
 
     def guard(self) -> None:
         """What every connection asks before DATA and before the final dot."""
@@ -141,52 +158,75 @@ class Submit:
             raise EndedElsewhereError
         self.connector.guard()
 
-    def pause(self, seconds: float) -> bool:
+    async def pause(self, seconds: float) -> bool:
         """Wait; whether to go on after it."""
-        return not self._ending.wait(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        return not self._ending.is_set()
 
-    def more(self) -> bool:
-        """Whether a mail waits; only if none does, another batch is asked for."""
-        with self._lock:
-            while not self._ending.is_set():
-                open_ = next((open_ for open_ in self._open if open_.waiting), None)
-                if open_ is None:
-                    batch = next(self._batches, None)
-                    if batch is None:
-                        return False
-                    open_ = Open(batch)
-                    self._open.append(open_)
-                elif refused := self._refused_senders.get(open_.waiting[0].envelope_from):
-                    self._refuse(open_, refused)
-                else:
-                    return True
-                self._settle(open_)
-            return False
+    async def more(self) -> bool:
+        """Whether a mail waits; a batch is asked for when those that wait are the last round."""
+        if sum(len(open_.waiting) for open_ in self._open) < len(self._places):
+            self._fetch()
+        while self._next_waiting() is None and not self._ending.is_set():
+            self._fetch()
+            if self._fetching is None:
+                return False
+            await asyncio.wait([self._fetching])
+        return not self._ending.is_set()
+
+    def _fetch(self) -> None:
+        """Have another batch fetched, unless one is on its way or there is none."""
+        if self._fetching is None and not self._is_exhausted and not self._ending.is_set():
+            self._fetching = asyncio.create_task(self._fetch_one())
+
+    async def _fetch_one(self) -> None:
+        try:
+            batch = await in_thread(partial(next, self._batches, None))
+        except BaseException as error:  # noqa: BLE001 - raised again by ``run``
+            self._error = self._error or error
+            self._ending.set()
+        else:
+            if batch is None:
+                self._is_exhausted = True
+            else:
+                open_ = Open(batch)
+                self._open.append(open_)
+                self._settle(open_)  # it may be empty
+        self._fetching = None
 
     def take(self) -> tuple[Open, Mail] | None:
         """The next mail that waits."""
-        with self._lock:
-            for open_ in self._open:
-                if open_.waiting and not self._ending.is_set():
-                    open_.taken += 1
-                    return open_, open_.waiting.popleft()
+        open_ = self._next_waiting()
+        if open_ is None or self._ending.is_set():
+            return None
+        open_.taken += 1
+        return open_, open_.waiting.popleft()
+
+    def _next_waiting(self) -> Open | None:
+        """The first batch with a mail that waits; those that will have none are settled."""
+        while open_ := next((each for each in self._open if each.waiting), None):
+            refused = self._refused_senders.get(open_.waiting[0].envelope_from)
+            if refused is None:
+                return open_
+            self._refuse(open_, refused)
+            self._settle(open_)
         return None
 
     def done(self, open_: Open, back: Mail | None = None) -> None:
         """A taken mail has its outcome; ``back``: it was not sent and may be taken again."""
-        with self._lock:
-            open_.taken -= 1
-            if back and not open_.refusal:
-                open_.waiting.appendleft(back)
-            self._settle(open_)
+        open_.taken -= 1
+        if back and not open_.refusal:
+            open_.waiting.appendleft(back)
+        self._settle(open_)
 
     def refuse_sender(self, open_: Open, sender: str, trouble: ConnectorError) -> None:
         """The server takes nothing from ``sender``: neither of this batch nor of later ones."""
-        with self._lock:
-            if not isinstance(trouble, Rejected) and sender not in self._refused_senders:
-                self._shrink(len(self._places) // 2)  # it may be too busy for so many
-            self._refused_senders[sender] = trouble
-            self._refuse(open_, trouble)
+        if not isinstance(trouble, Rejected) and sender not in self._refused_senders:
+            self._shrink(len(self._places) // 2)  # it may be too busy for so many
+        self._refused_senders[sender] = trouble
+        self._refuse(open_, trouble)
 
     def lose(self, connection: Connection, trouble: ConnectorError) -> None:
         """A connection cannot be had: the server bears no more than the others.
@@ -194,19 +234,17 @@ class Submit:
         If it was the last, this is why the rest is refused.
         """
         self._give_up(trouble)
-        with self._lock:
-            self._places.discard(connection)
-            if not self._closing:
-                self._shrink(len(self._places))
+        self._places.discard(connection)
+        if not self._closing:
+            self._shrink(len(self._places))
 
     def _shrink(self, bearable: int) -> None:
         """The server objects to more than so many connections."""
         growth, now = self.connector.growth, time.monotonic()
-        with self.connector.growing:
-            if bearable:
-                growth.objected(now, bearable)
-            else:
-                growth.lost(now)
+        if bearable:
+            growth.objected(now, bearable)
+        else:
+            growth.lost(now)
 
     def _give_up(self, trouble: ConnectorError) -> None:
         if not self._closing:
@@ -220,7 +258,7 @@ class Submit:
         if not open_.waiting and not open_.taken:
             self._open.remove(open_)
             accepted = Submission(open_.batch.id, Verdict.ACCEPTED)
-            self._results.put(open_.refusal or accepted)
+            self.results.put(open_.refusal or accepted)
 
 
 def _refused(batch: MailBatch, trouble: ConnectorError) -> Submission:

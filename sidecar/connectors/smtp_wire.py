@@ -1,15 +1,22 @@
 """Lines and replies on a socket: the bottom of an SMTP client (RFC 5321 §4.2). Strict, bounded."""
 
+import asyncio
 import contextlib
 import re
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from sidecar.connectors.smtp_loop import in_thread
 
 MAX_LINE = 4_096
 MAX_LINES = 100
+
+Found = TypeVar("Found")
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|\Z)")
@@ -47,65 +54,72 @@ def _strip_enhanced(line: str) -> str:
 
 
 class Wire:
-    """One connection, from TCP on. Every method but ``cut`` belongs to one thread.
+    """One connection, from TCP on. Every method but ``cut`` belongs to one task of an event loop.
 
     OSError is what everything raises: refusal, silence for ``timeout`` seconds, an end, what is
     no reply.
     """
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    def __init__(self, connected: socket.socket, timeout: float) -> None:
         self.timeout = timeout
         self.is_open = True
         self._buffer = b""
-        self._socket = socket.create_connection((host, port), timeout)
+        self._socket = connected
+        self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @classmethod
+    async def open(cls, host: str, port: int, timeout: float) -> "Wire":
+        """A connection to ``host``; raises what ``socket.create_connection`` does."""
+        connect = partial(socket.create_connection, (host, port), timeout)
+        return cls(await in_thread(connect), timeout)
 
     @property
     def local_host(self) -> str:
         """Our own address on this connection."""
         return str(self._socket.getsockname()[0])
 
-    def start_tls(self, host: str, ca_file: str | None) -> str:
+    async def start_tls(self, host: str, ca_file: str | None) -> str:
         """Secure the connection to ``host``, its certificate verified; the version of TLS."""
-        context = ssl.create_default_context(cafile=ca_file)
+        context = await in_thread(partial(ssl.create_default_context, cafile=ca_file))
         self._buffer = b""  # what came before could be anybody's (RFC 3207 §6)
         # In two steps, so that ``cut`` finds the socket while the handshake waits.
         secure = context.wrap_socket(
             self._socket, server_hostname=host, do_handshake_on_connect=False
         )
         self._socket = secure
-        secure.do_handshake()
+        await self._through(secure.do_handshake, self._deadline())
         return secure.version() or ""
 
-    def expect_quiet(self) -> None:
+    async def expect_quiet(self) -> None:
         """Raise if the server has left or says something unasked, as it may between two mails."""
-        self._socket.settimeout(0.0)
         try:
             self._buffer += self._socket.recv(MAX_LINE)
         except (BlockingIOError, ssl.SSLWantReadError):
             if not self._buffer:
                 return
-        finally:
-            self._socket.settimeout(self.timeout)
-        last = self.reply()
+        last = await self.reply()
         raise ConnectionError(f"{last.codes} {last.text}")
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Send all of ``data``."""
-        self._socket.sendall(data)
+    async def write(self, data: bytes | memoryview) -> None:
+        """Send all of ``data``, within ``timeout`` seconds."""
+        left, deadline = memoryview(data), self._deadline()
+        while left:
+            sent = await self._through(partial(self._socket.send, left), deadline, writes=True)
+            left = left[sent:]
 
-    def ask(self, command: bytes) -> Reply:
+    async def ask(self, command: bytes) -> Reply:
         """Send one command line; its reply."""
-        self._socket.sendall(command + b"\r\n")
-        return self.reply()
+        await self.write(command + b"\r\n")
+        return await self.reply()
 
-    def reply(self) -> Reply:
-        """The next reply."""
-        deadline = time.monotonic() + self.timeout
+    async def reply(self) -> Reply:
+        """The next reply, within ``timeout`` seconds."""
+        deadline = self._deadline()
         lines: list[bytes] = []
         code = b""
         while len(lines) < MAX_LINES:
-            line = self._line(deadline)
+            line = await self._line(deadline)
             match = _REPLY_LINE.fullmatch(line)
             if not match or (code and match[1] != code):
                 raise ConnectionError(f"not an SMTP reply: {line[:80]!r}")
@@ -115,25 +129,24 @@ class Wire:
                 return Reply(int(code), lines)
         raise ConnectionError("a reply without end")
 
-    def _line(self, deadline: float) -> bytes:
+    async def _line(self, deadline: float) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_LINE:
                 raise ConnectionError("a reply line without end")
-            if time.monotonic() > deadline:
+            if self._buffer and time.monotonic() > deadline:
                 raise TimeoutError("timed out")
-            received = self._socket.recv(MAX_LINE)
+            received = await self._through(partial(self._socket.recv, MAX_LINE), deadline)
             if not received:
                 raise ConnectionError("the server closed the connection")
             self._buffer += received
         line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
         return line.removesuffix(b"\r")
 
-    def quit(self, timeout: float) -> None:
+    async def quit(self, timeout: float) -> None:
         """Say goodbye, wait at most ``timeout`` seconds for the answer, close."""
         self.timeout = max(0.001, min(timeout, self.timeout))
         with contextlib.suppress(OSError):
-            self._socket.settimeout(self.timeout)
-            self.ask(b"QUIT")
+            await self.ask(b"QUIT")
         self.close()
 
     def cut(self) -> None:
@@ -145,3 +158,47 @@ class Wire:
         """Close without a word."""
         self.is_open = False
         self._socket.close()
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.timeout
+
+    async def _through(
+        self, operation: Callable[[], Found], deadline: float, *, writes: bool = False
+    ) -> Found:
+        """What an operation of the socket returns once it need not wait; TimeoutError.
+
+        It is tried once more after ``deadline``: an answer that came while we were frozen counts.
+        """
+        while True:
+            try:
+                return operation()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as waits:
+                for_write = isinstance(waits, ssl.SSLWantWriteError)
+            except BlockingIOError:
+                for_write = writes
+            if time.monotonic() >= deadline:
+                raise TimeoutError("timed out")
+            await self._ready(deadline, for_write=for_write)
+
+    async def _ready(self, deadline: float, *, for_write: bool) -> None:
+        """Wait until the socket can be read or written, at most until ``deadline``."""
+        loop = asyncio.get_running_loop()
+        watch, forget = (
+            (loop.add_writer, loop.remove_writer)
+            if for_write
+            else (loop.add_reader, loop.remove_reader)
+        )
+        future: asyncio.Future[None] = loop.create_future()
+        number = self._socket.fileno()
+        timer = loop.call_at(deadline, _wake, future)
+        watch(number, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            forget(number)
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, TypeVar
 
-from sidecar.connectors.base import Submission
+from sidecar.connectors.base import Guard, Submission
 from sidecar.connectors.smtp import SmtpConnector
+from sidecar.connectors.smtp_loop import LoopThread
 from sidecar.connectors.smtp_session import Result, SmtpServer, SmtpSession
 from sidecar.connectors.smtp_wire import MAX_LINE, MAX_LINES
 from sidecar.demo.sink import Sink
@@ -15,6 +17,7 @@ from sidecar.mail import MailBatch
 from tests.connectors.contract import assert_one_each
 from tests.connectors.ledger import Ledger
 
+Found = TypeVar("Found")
 TIMEOUT = 0.5
 Make = Callable[..., SmtpConnector]
 
@@ -44,19 +47,52 @@ def always() -> None:
     """A guard that lets everything through."""
 
 
+class Blocking:
+    """A session whose methods wait for what they do: a test need not be a coroutine."""
+
+    def __init__(self, server: SmtpServer) -> None:
+        self._loop = LoopThread("session")
+        try:
+            self.session = self._wait(SmtpSession.connect(server))
+        except BaseException:
+            self._loop.end()
+            raise
+
+    def greet(self) -> None:
+        self._wait(self.session.greet())
+
+    def send(self, sender: str, recipient: str, message: bytes, guard: Guard) -> Result:
+        return self._wait(self.session.send(sender, recipient, message, guard))
+
+    def noop(self) -> bool:
+        return self._wait(self.session.noop())
+
+    def quit(self, timeout: float) -> None:
+        self._wait(self.session.wire.quit(timeout))
+
+    def close(self) -> None:
+        self.session.wire.close()
+        self._loop.end()
+
+    def _wait(self, work: Coroutine[Any, Any, Found]) -> Found:
+        future = self._loop.start(work)
+        assert future
+        return future.result()
+
+
 @contextmanager
-def connected(sink: Sink, **changes: object) -> Iterator[SmtpSession]:
+def connected(sink: Sink, **changes: object) -> Iterator[Blocking]:
     server = SmtpServer(sink.host, sink.port, timeout=5.0)
-    session = SmtpSession(replace(server, **changes))  # type: ignore[arg-type]
+    blocking = Blocking(replace(server, **changes))  # type: ignore[arg-type]
     try:
-        session.greet()
-        yield session
+        blocking.greet()
+        yield blocking
     finally:
-        session.wire.close()
+        blocking.close()
 
 
-def send(session: SmtpSession, message: bytes = MESSAGE, recipient: str = RECIPIENT) -> Result:
-    return session.send(SENDER, recipient, message, always)
+def send(to: Blocking, message: bytes = MESSAGE, recipient: str = RECIPIENT) -> Result:
+    return to.send(SENDER, recipient, message, always)
 
 
 def taken(sink: Sink) -> list[str]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.connectors.smtp_session import Fate, SmtpServer, SmtpSession
+from sidecar.connectors.smtp_session import Fate, SmtpServer
 from sidecar.demo.sink import Rule, Sink
 from sidecar.errors import AuthFailed, ConnectorError, Throttled, Unavailable
 from tests.connectors.conftest import Authority
 from tests.connectors.smtp_rig import (
     GARBAGE,
     LARGE,
+    Blocking,
     connected,
     send,
 )
@@ -50,13 +51,13 @@ def test_a_server_that_will_not_have_us(step: str, rule: Rule, error: type[Conne
 )
 def test_nobody_there(host: str, port: int) -> None:
     with pytest.raises(Unavailable):
-        SmtpSession(SmtpServer(host, port, timeout=5.0))
+        Blocking(SmtpServer(host, port, timeout=5.0))
 
 
 def test_helo_where_ehlo_is_unknown(sink: Sink) -> None:
     sink.rules = [Rule("ehlo", "502 5.5.2 what?")]
     with connected(sink) as session:
-        assert not session.pipelining
+        assert not session.session.pipelining
         assert send(session).fate is Fate.ACCEPTED
 
 
@@ -70,7 +71,7 @@ def test_our_name(sink: Sink, helo: str, said: str) -> None:
 def test_tls(authority: Authority, secure: str) -> None:
     with Sink(tls=authority.server("127.0.0.1"), implicit_tls=secure == "ssl") as sink:
         with connected(sink, secure=secure, ca_file=authority.file) as session:
-            assert session.tls.startswith("TLSv1.")
+            assert session.session.tls.startswith("TLSv1.")
             assert send(session, LARGE).fate is Fate.ACCEPTED
         assert sink.messages[0].data == LARGE
 
@@ -81,8 +82,8 @@ def test_what_is_said_before_tls_is_not_believed(authority: Authority) -> None:
         Sink(tls=authority.server("127.0.0.1"), rules=[said]) as sink,
         connected(sink, secure="tls", ca_file=authority.file) as session,
     ):
-        assert "AUTH" not in session.offers
-        assert session.pipelining
+        assert "AUTH" not in session.session.offers
+        assert session.session.pipelining
 
 
 @pytest.mark.parametrize("secure", ["tls", "ssl"])
@@ -135,7 +136,7 @@ def test_auth(offered: list[str], asked: str, used: str) -> None:
     user, password = "søren", "gehëim wort"
     with Sink(auth=offered, users={user: password}) as sink:
         with connected(sink, user=user, password=password, auth_type=asked) as session:
-            assert session.auth == used
+            assert session.session.auth == used
             assert send(session).fate is Fate.ACCEPTED
         with pytest.raises(AuthFailed) as raised, connected(sink, user=user, password="hunter2"):
             pass
@@ -186,14 +187,14 @@ def test_noop_says_whether_the_server_is_there(sink: Sink) -> None:
         assert session.noop()
         sink.rules = [Rule("noop", "421 4.4.2 idle too long")]
         assert not session.noop()
-        assert not session.is_open
+        assert not session.session.is_open
 
 
 def test_quit_does_not_wait_longer_than_asked(sink: Sink) -> None:
     sink.rules = [Rule("quit", delay=math.inf)]
     with connected(sink, timeout=60.0) as session:
-        session.wire.quit(0.2)
-        assert not session.is_open
+        session.quit(0.2)
+        assert not session.session.is_open
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_cut_frees_whoever_waits(authority: Authority, secure: str, where: str, 
         sending = threading.Thread(target=lambda: fates.append(send(session).fate))
         sending.start()
         wait_for(lambda: hang.times < Rule("").times, 10, "the server hangs")
-        session.wire.cut()
+        session.session.wire.cut()
         sending.join(10)
         assert fates == [fate]
 
@@ -229,7 +230,7 @@ def test_a_reply_that_drips_is_timed_out_as_a_whole() -> None:
     thread = threading.Thread(target=drip)
     thread.start()
     with listening:
-        session = SmtpSession(SmtpServer("127.0.0.1", listening.getsockname()[1], timeout=0.3))
+        session = Blocking(SmtpServer("127.0.0.1", listening.getsockname()[1], timeout=0.3))
         with pytest.raises(Unavailable, match="timed out"):
             session.greet()
         done.set()

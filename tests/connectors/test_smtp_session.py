@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.connectors.smtp_session import Fate, Result, SmtpServer, SmtpSession
+from sidecar.connectors.smtp_session import Fate, Result, SmtpServer
 from sidecar.demo.sink import Rule, Sink
 from sidecar.errors import LeaseLostError
 from tests.connectors.smtp_rig import (
@@ -18,6 +18,7 @@ from tests.connectors.smtp_rig import (
     RECIPIENT,
     SENDER,
     SMUGGLED,
+    Blocking,
     always,
     connected,
     send,
@@ -57,7 +58,7 @@ def test_a_refusal_at_any_step_leaves_the_session_usable(sink: Sink, step: str, 
     with connected(sink) as session:
         fate = Fate.REFUSED_TEMPORARILY if code < "5" else Fate.REFUSED_PERMANENTLY
         assert send(session) == Result(fate, step, code, "because")
-        assert session.is_open
+        assert session.session.is_open
         assert send(session).fate is Fate.ACCEPTED
     assert len(sink.messages) == 1
 
@@ -68,7 +69,7 @@ def test_421_at_any_step_ends_the_session(sink: Sink, step: str) -> None:
     with connected(sink) as session:
         result = send(session)
         assert result == Result(Fate.REFUSED_TEMPORARILY, step, "421 4.3.2", "going down")
-        assert not session.is_open
+        assert not session.session.is_open
     assert not sink.messages
 
 
@@ -83,11 +84,11 @@ def test_a_refused_recipient_stays_refused_whatever_follows(sink: Sink, rest: st
     with connected(sink) as session:
         result = send(session)
         assert result == Result(Fate.REFUSED_PERMANENTLY, "rcpt", "550 5.1.1", "who?")
-        assert session.is_open == (rest != "drop" or not session.pipelining)
-        if session.is_open:
+        assert session.session.is_open == (rest != "drop" or not session.session.pipelining)
+        if session.session.is_open:
             sink.rules = []
             assert send(session).fate is Fate.ACCEPTED
-        assert len(sink.messages) == session.is_open
+        assert len(sink.messages) == session.session.is_open
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data"])
@@ -98,7 +99,7 @@ def test_lost_before_the_message(sink: Sink, step: str, how: Rule) -> None:
         result = send(session)
         assert (result.fate, result.code) == (Fate.LOST_BEFORE_FINAL_DOT, "")
         assert "closed" in result.text or "timed out" in result.text
-        assert not session.is_open
+        assert not session.session.is_open
     assert not sink.messages
 
 
@@ -109,7 +110,7 @@ def test_lost_after_the_final_dot(sink: Sink, how: Rule, kept: bool) -> None:
     with connected(sink, timeout=0.3) as session:
         result = send(session)
         assert (result.fate, result.code) == (Fate.LOST_AFTER_FINAL_DOT, "")
-        assert not session.is_open
+        assert not session.session.is_open
     assert len(sink.messages) == (kept or how.delay == math.inf)
 
 
@@ -125,16 +126,16 @@ def test_a_server_that_refuses_and_leaves_in_the_middle_of_a_large_message(sink:
     with connected(sink) as session:
         result = send(session, LARGE)
         assert result == Result(Fate.REFUSED_PERMANENTLY, "data", "552 5.3.4", "too big")
-        assert not session.is_open
+        assert not session.session.is_open
 
 
 def test_a_server_that_hangs_in_the_middle_of_a_large_message() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     with listening, ServerThatStopsReading(listening) as server:
-        session = SmtpSession(SmtpServer("127.0.0.1", server.port, timeout=0.3))
+        session = Blocking(SmtpServer("127.0.0.1", server.port, timeout=0.3))
         session.greet()
         assert send(session, LARGE).fate is Fate.LOST_BEFORE_FINAL_DOT
-        assert not session.is_open
+        assert not session.session.is_open
 
 
 class ServerThatStopsReading:
@@ -174,7 +175,7 @@ def test_what_is_no_reply_ends_the_session(sink: Sink, step: str, reply: str) ->
         lost_after = step == "dot"
         wanted = Fate.LOST_AFTER_FINAL_DOT if lost_after else Fate.LOST_BEFORE_FINAL_DOT
         assert send(session).fate is wanted
-        assert not session.is_open
+        assert not session.session.is_open
 
 
 def test_a_message_over_the_limit_of_the_server_is_not_even_begun() -> None:
@@ -232,7 +233,7 @@ def test_a_guard_that_says_no_stops_the_mail(sink: Sink, message: bytes, call: i
     with connected(sink) as session:
         with pytest.raises(LeaseLostError):
             session.send(SENDER, RECIPIENT, message, guard)
-        assert not session.is_open
+        assert not session.session.is_open
     wait_for(lambda: not sink.open, 10, "the sink sees the end")
     assert not sink.messages
     assert any(line == "DATA" for _, line in sink.log) == (call == 2)

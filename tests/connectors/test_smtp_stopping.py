@@ -1,5 +1,6 @@
 """What holds the SMTP connector back: the guard, the rate, close."""
 
+import asyncio
 import math
 import threading
 import time
@@ -50,7 +51,7 @@ def test_an_error_on_one_connection_stops_the_others(sink: Sink, make: Make) -> 
     def guard() -> None:
         if len(sink.messages) >= 10:
             stopped.set()
-        if stopped.is_set() and threading.current_thread().name == "smtp-0":
+        if stopped.is_set() and name_of_task() == "smtp-0":
             raise LeaseLostError
 
     ledger = Ledger()
@@ -58,6 +59,11 @@ def test_an_error_on_one_connection_stops_the_others(sink: Sink, make: Make) -> 
         list(make(guard=guard).submit(iter([make_batch(1_000)]), ledger))
     assert len(sink.messages) < 30
     assert Recipient.PROCESSING not in ledger.state.values()
+
+
+def name_of_task() -> str:
+    task = asyncio.current_task()
+    return task.get_name() if task else ""
 
 
 # The rate

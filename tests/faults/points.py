@@ -7,6 +7,7 @@ command starts, so a fail-point that is off costs nothing. A name that is gone f
 
 import functools
 import importlib
+import inspect
 import itertools
 import os
 import signal
@@ -71,6 +72,15 @@ def arm(name: str, passes: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(original)
+    async def wrapped_coroutine(*arguments: Any, **named: Any) -> Any:
+        if point.before and point.when(arguments):
+            reached()
+        result = await original(*arguments, **named)
+        if not point.before and point.when(result):
+            reached()
+        return result
+
+    @functools.wraps(original)
     def wrapped(*arguments: Any, **named: Any) -> Any:
         if point.before:
             if point.when(arguments):
@@ -81,7 +91,8 @@ def arm(name: str, passes: int) -> None:
             reached()
         return result
 
-    setattr(owner, last, wrapped)
+    is_coroutine = inspect.iscoroutinefunction(original)
+    setattr(owner, last, wrapped_coroutine if is_coroutine else wrapped)
 
 
 def program(name: str, passes: int) -> Sequence[str]:
