@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy import inspect
+
 from sidecar.lifecycle import Recipient
+from sidecar.versions import COMPONENT
 from tests.e2e.world import COMPANY, World
 from tests.faults.case import Case, Finding
 from tests.faults.ledger import judge
@@ -18,6 +22,10 @@ MOODLE_DIR = "MOODLE_DIR"
 """Names the source folder of an IOMAD, which is only read (tests/iomad)."""
 ROOT = Path(__file__).parents[2]
 ROWS_A_ROUND = 120
+UPGRADED_AFTER = 20
+"""Mails that are queued for each upgrade."""
+NEWER = 2_030_010_100
+"""A version of the plugin that is still to come."""
 
 ENDINGS = {
     "user deleted": "UPDATE mdl_user SET deleted = 1 WHERE id IN :ids",
@@ -73,6 +81,37 @@ def licence_removed(stage: Stage, dose: int) -> Finding:
     return finding
 
 
+def plugin_upgraded(stage: Stage, dose: int) -> Finding:
+    """Our plugin is upgraded, as Moodle does it, again and again while mails are on their way."""
+    finding = Finding()
+    with stage.world() as world, world.start() as daemon:
+        daemon.wait_for_line("leading this site")
+        for sent in range(0, dose, UPGRADED_AFTER):
+            queue(world, UPGRADED_AFTER)
+            wait_for(partial(_arrived, world, sent + 1), 60, "mails leave")
+            _upgrade(world, finding.dose)
+            finding.dose += 1
+            wait_for(partial(_arrived, world, sent + UPGRADED_AFTER), 60, "the others leave")
+        finding.add(finish(world, alone=False))
+        finding.must(daemon.stop() == 0, "the daemon has ended well")
+    return finding
+
+
+def _arrived(world: World, mails: int) -> bool:
+    return len(world.sink.messages) >= mails
+
+
+def _upgrade(world: World, number: int) -> None:
+    """What admin/cli/upgrade.php does to the database: its flag, DDL on our tables, the version."""
+    world.site.set_config("upgraderunning", str(int(time.time()) + 300))
+    for table in inspect(world.engine).get_table_names():
+        if "manireports_cloud_" in table:
+            world.sql(f"ALTER TABLE {table} ADD COLUMN upgraded BIGINT NULL")
+            world.sql(f"ALTER TABLE {table} DROP COLUMN upgraded")
+    world.site.set_config("version", str(NEWER + number), COMPONENT)
+    world.site.set_config("upgraderunning", "0")
+
+
 def _claimed(world: World, mails: int) -> None:
     """All is claimed, nothing has left."""
     hold(world, held=True)
@@ -106,6 +145,7 @@ def with_cron(_stage: Stage, dose: int) -> Finding:
 CHANGES = "tests/e2e/test_give_back.py"
 CASES = [
     Case("cron and sidecar drain one queue (IOMAD)", 500, with_cron, covered="tests/iomad"),
+    Case("plugin upgraded under load", 500, plugin_upgraded, small=100),
     Case("user deleted after the claim", 500, partial(gone, "user deleted"), small=12),
     Case("user suspended after the claim", 500, partial(gone, "user suspended"), covered=CHANGES),
     Case("company suspended after the claim", 500, company_suspended, covered=CHANGES),
