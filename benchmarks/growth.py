@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.offload import run_sidecar_path
 from benchmarks.settle import settle
-from benchmarks.site import durable_server
-from benchmarks.smtp import run_sidecar, sink
+from benchmarks.site import durable_server, sidecar_path
+from benchmarks.smtp import sink
 from tests.support.mariadb import MariaDBServer
 
 DEFECT = 1.1
@@ -44,7 +44,7 @@ def ways(server: MariaDBServer) -> Mapping[str, Callable[[int], float]]:
 
     def smtp(rows: int) -> float:
         with sink(0, rows) as port:
-            return run_sidecar(server, port, rows)
+            return sidecar_path(server, port, rows)
 
     return {
         "claim to provider": lambda rows: run_sidecar_path(server, rows)[0],

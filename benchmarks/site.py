@@ -128,20 +128,48 @@ def bench_site(
     server.drop_database(name)
 
 
-def sidecar_path(server: MariaDBServer, rows: int, sink_port: int) -> float:
+def sidecar_path(server: MariaDBServer, sink_port: int, rows: int) -> float:
     """Seconds in which the real daemon drains a queue of ``rows`` mails to a local sink.
 
     From its start to the last mail that its tables call sent: claiming, rendering, sending,
     committing every outcome.
     """
-    with bench_site(server, smtphosts=f"127.0.0.1:{sink_port}") as made:
-        made.site.queue("user_create", 1, made.site.add_users(1, rows), due=0)
-        made.run("company", "set", "1", "--provider", "smtp", "--enable")
+    with _queued(server, rows, sink_port) as made:
         started = time.perf_counter()
         with Sidecar(made.config) as daemon:
             made.wait(made.counted, rows)
             spent = time.perf_counter() - started
             daemon.stop()
-        if (sent := made.in_state("sent")) != rows:
-            sys.exit(f"{sent} of {rows} mails were sent")
+        _expect_sent(made, rows)
     return spent
+
+
+def delivery_path(server: MariaDBServer, sink_port: int, rows: int) -> float:
+    """Seconds in which the real daemon delivers ``rows`` mails that it has claimed before.
+
+    From the admin's ``resume`` to the last mail that its tables call sent: rendering, sending,
+    committing every outcome.
+    """
+    with _queued(server, rows, sink_port) as made:
+        made.run("pause", "all")
+        with Sidecar(made.config) as daemon:
+            made.wait(lambda: made.in_state("pending"), rows)
+            made.run("resume", "all")
+            spent = made.wait(made.counted, rows)
+            daemon.stop()
+        _expect_sent(made, rows)
+    return spent
+
+
+@contextmanager
+def _queued(server: MariaDBServer, rows: int, sink_port: int) -> Iterator[BenchSite]:
+    """A site with so many mails in its queue, to be sent to a local sink."""
+    with bench_site(server, smtphosts=f"127.0.0.1:{sink_port}") as made:
+        made.site.queue("user_create", 1, made.site.add_users(1, rows), due=0)
+        made.run("company", "set", "1", "--provider", "smtp", "--enable")
+        yield made
+
+
+def _expect_sent(made: BenchSite, rows: int) -> None:
+    if (sent := made.in_state("sent")) != rows:
+        sys.exit(f"{sent} of {rows} mails were sent")

@@ -1,5 +1,7 @@
 """Mails a second to a local SMTP sink, beside IOMAD's way, other senders, and smtp-source.
 
+``sidecar`` delivers what it has claimed, as the other senders do; ``sidecar+claim`` starts with
+rows of IOMAD's queue. ``loop`` plays IOMAD's cron; ``iomad`` is the real one.
 Every path sends mails of one size to a sink in a process of its own, which answers after 0, 5,
 20 and 50 ms. Paths run in the order A B C … C B A, so that a machine that warms up or tires favours
 none; medians count. Where a path would take longer than ``--seconds``, it sends fewer mails.
@@ -17,14 +19,15 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
 
+from benchmarks.iomad import iomad_way
 from benchmarks.journal import Journal, sync_seconds
 from benchmarks.peers import peer_ways
-from benchmarks.site import commit_seconds, durable_server, sidecar_path
+from benchmarks.site import commit_seconds, delivery_path, durable_server, sidecar_path
 from benchmarks.way import Way
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp import SmtpConnector
@@ -48,19 +51,27 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--rows", type=int, default=10_000, help="mails a run")
     parser.add_argument("--rounds", type=int, default=1, help="rounds of A B C … C B A")
     parser.add_argument("--seconds", type=float, default=20.0, help="about the longest run")
+    parser.add_argument("--iomad", type=Path, help="source folder of an IOMAD, for its cron task")
+    parser.add_argument(
+        "--latencies", type=int, nargs="+", default=LATENCIES, help="of the sink's answers, in ms"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    with durable_server() as server:
+    with ExitStack() as ending:
+        server = ending.enter_context(durable_server())
+        found = dict(ways(server))
+        if options.iomad:
+            found["iomad"] = ending.enter_context(iomad_way(options.iomad))
         measured = {
             "rows": options.rows,
             "cpus": os.cpu_count(),
             "mariadb_commit_ms": round(commit_seconds(server) * 1000, 3),
             "file_sync_ms": round(sync_seconds() * 1000, 3),
-            "mails_per_second": measure(ways(server), options),
+            "mails_per_second": measure(found, options),
         }
     if options.json:
         print(json.dumps(measured, indent=2))
@@ -71,7 +82,8 @@ def run(options: argparse.Namespace) -> None:
 def ways(server: MariaDBServer) -> Mapping[str, Way]:
     """The ways that can be measured here."""
     found = {
-        "sidecar": Way(partial(run_sidecar, server), 2 / Settings().smtp_max_connections),
+        "sidecar": Way(partial(delivery_path, server), 2 / Settings().smtp_max_connections),
+        "sidecar+claim": Way(partial(sidecar_path, server), 2 / Settings().smtp_max_connections),
         "connector": Way(run_connector, 2 / CONNECTIONS),
         "loop": Way(run_loop, 8),
         **peer_ways(server),
@@ -88,12 +100,12 @@ def measure(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Latency → way → rate, and its ratios to the loop and to smtp-source."""
     measured = {}
-    for latency in LATENCIES:
+    for latency in options.latencies:
         rates: dict[str, list[float]] = defaultdict(list)
         for _ in range(options.rounds):
             for name in [*found, *reversed(list(found))]:
                 way = found[name]
-                rows = options.rows
+                rows = min(options.rows, way.most or options.rows)
                 if latency:
                     most = options.seconds / (way.answers * latency / 1000)
                     rows = max(1, min(rows, int(most)))
@@ -141,11 +153,6 @@ def sink(latency: int, expected: int) -> Iterator[int]:
         accepted = json.loads(process.stdout.readline())["accepted"]
     if accepted != expected:
         sys.exit(f"{accepted} mails arrived, {expected} were sent")
-
-
-def run_sidecar(server: MariaDBServer, port: int, rows: int) -> float:
-    """The whole sidecar: from rows in IOMAD's queue to results in our tables."""
-    return sidecar_path(server, rows, port)
 
 
 def run_connector(port: int, rows: int) -> float:

@@ -9,8 +9,10 @@ class Way:
     """One way of sending.
 
     run: sends so many mails to this port; the seconds that took. answers: for how many answers of
-    the server in a row one mail waits, divided by the connections that wait side by side.
+    the server in a row one mail waits, divided by the connections that wait side by side. most:
+    mails of a run, for what is slow by itself.
     """
 
     run: Callable[[int, int], float]
     answers: float
+    most: int | None = None
