@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Function, Select, case, func, select, update
+from sqlalchemy import Connection, Function, Select, case, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.moodle.tables import MoodleTables
@@ -93,17 +93,30 @@ def entries_by_id(conn: Connection, tables: MoodleTables, ids: Collection[int]) 
 
 
 def waiting_below(
-    conn: Connection, tables: MoodleTables, up_to: int, limit: int
+    conn: Connection,
+    tables: MoodleTables,
+    up_to: int,
+    limit: int,
+    without: Collection[tuple[int, str]] = (),
 ) -> tuple[list[QueueEntry], int]:
-    """One slice of the slow walk, downwards from ``up_to``: the waiting rows among the next
-    ``limit`` ids, and the id below which the walk goes on (0: it is done)."""
+    """One slice of the slow walk, downwards from ``up_to``: the waiting rows among ``limit`` ids,
+    whether they exist or not, and the id at which the walk goes on (0: it is done).
+
+    without: (company, template) whose rows are left out; the company is greater than 0.
+    """
     e = tables.email
-    ids = select(e.c.id).where(e.c.id <= up_to).order_by(e.c.id.desc()).limit(limit).subquery()
-    lowest = conn.execute(select(func.min(ids.c.id))).scalar()
-    if lowest is None:
-        return [], 0
+    lowest = up_to - limit + 1
     query = _entries(tables).where(e.c.id.between(lowest, up_to), e.c.sent.is_(None))
-    return _read(conn, query), int(lowest) - 1
+    for company, template in without:
+        query = query.where(
+            or_(
+                e.c.companyid != company,
+                e.c.templatename != template,
+                e.c.templatename.is_(None),
+            )
+        )
+    below = conn.execute(select(func.max(e.c.id)).where(e.c.id < lowest)).scalar()
+    return _read(conn, query), int(below or 0)
 
 
 def waiting_of_users(

@@ -23,6 +23,12 @@ MAX_WAITING = 100_000
 MAX_OF_GROUP = 20_000
 """Rows of one group that are remembered: a company with a million must not hide the others."""
 
+LONG_PAGE = 50_000
+"""Ids that one query passes where it leaves out what is full, and reads little."""
+
+MAX_LEFT_OUT = 50
+"""Kinds of mail that one query leaves out at most."""
+
 LOOK_SECONDS = 1.0
 """What one look spends on the first walk, or on what was passed over."""
 
@@ -59,6 +65,7 @@ class Peek:
         self._clock = clock
         self._sizes: Counter[Group] = Counter()
         self._passed: dict[Group, int] = {}
+        self._kinds: dict[Group, set[tuple[int, str]]] = {}
         self._old_on_the_way: Counter[int] = Counter()
         self._mark: Watermark | None = None
         self._walk_at = 0
@@ -95,6 +102,7 @@ class Peek:
         self._walk_not_before = 0.0
         self._old_on_the_way.clear()
         self._passed.clear()
+        self._kinds.clear()
         self._refused.clear()
 
     @property
@@ -149,9 +157,7 @@ class Peek:
         """Down to the first row: at once the first time, then again and again, little by little."""
         while len(self.waiting) < MAX_WAITING and now >= self._walk_not_before:
             began = self._clock()
-            entries, self._walk_at = mail_queue.waiting_below(
-                conn, self._tables, self._walk_at, PAGE
-            )
+            entries, self._walk_at = self._below(conn, self._walk_at)
             add(entries)
             if self._walk_at <= 0:
                 self._walked_once = True
@@ -175,11 +181,20 @@ class Peek:
             and any(self._sizes[group] < MAX_OF_GROUP for group in groups)
             and self._clock() - now <= LOOK_SECONDS
         ):
-            entries, at = mail_queue.waiting_below(conn, self._tables, at, PAGE)
+            entries, at = self._below(conn, at)
             add(entries)
         if at > 0:
             for group in groups:
                 self._passed[group] = max(self._passed.get(group, 0), at)
+
+    def _below(self, conn: Connection, at: int) -> tuple[list[mail_queue.QueueEntry], int]:
+        """``waiting_below`` without what is full: it is only noted that there may be more of it."""
+        full = [g for g in self._kinds if g in self._passed and self._sizes[g] >= MAX_OF_GROUP]
+        left_out = [kind for group in full for kind in self._kinds[group]][:MAX_LEFT_OUT]
+        for group in full:
+            self._passed[group] = max(self._passed[group], at)
+        page = LONG_PAGE if left_out else PAGE
+        return mail_queue.waiting_below(conn, self._tables, at, page, left_out)
 
     def _add(
         self,
@@ -199,6 +214,8 @@ class Peek:
                 self._old_on_the_way[entry.company_id] += 1
             elif self._sizes[group] >= MAX_OF_GROUP:
                 self._passed[group] = max(self._passed.get(group, 0), entry.id)
+                if entry.company_id and entry.templatename:
+                    self._kinds.setdefault(group, set()).add((entry.company_id, entry.templatename))
             else:
                 self._sizes[group] += 1
                 self.waiting[entry.id] = mail

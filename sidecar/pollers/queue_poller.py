@@ -212,7 +212,9 @@ class QueuePoller(ABC):
                 if (began := time.monotonic()) >= look_at:
                     self._turns.plan(look()[0].claims)
                     ended = time.monotonic()
-                    look_at = ended + max(LOOK_SECONDS, (ended - began) / LOOK_SHARE)
+                    look_at = ended + LOOK_SECONDS
+                    if self.peek.walked:  # else somebody may be there who had no turn yet
+                        look_at = max(look_at, ended + (ended - began) / LOOK_SHARE)
 
         with translated(), self._database.connection_for_writing() as conn:
             try:

@@ -24,13 +24,19 @@ def conn(iomad_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]
     engine.dispose()
 
 
-def queue(conn: Connection, company: int, number: int, modified: int = 100) -> None:
+def queue(
+    conn: Connection,
+    company: int,
+    number: int,
+    modified: int = 100,
+    template: str = "user_create",
+) -> None:
     """Rows of one company, above all others."""
     conn.execute(
         text(
             "INSERT INTO mdl_email (templatename, modifiedtime, subject, body, varsreplaced,"
             " companyid, courseid, userid, senderid, headers, due)"
-            f" SELECT 'user_create', {modified}, 's', 'b', 1, {company}, 1, 2, -20, '', 0"
+            f" SELECT '{template}', {modified}, 's', 'b', 1, {company}, 1, 2, -20, '', 0"
             f" FROM seq_1_to_{number}"
         )
     )
@@ -52,6 +58,35 @@ def look(peek: Peek, conn: Connection, times: int = 1, newest: int = 0) -> Count
 def by_company(mails: object) -> Counter[int]:
     assert hasattr(mails, "__iter__")
     return Counter(mail.group.company_id for mail in mails if isinstance(mail, Waiting))
+
+
+def test_what_a_company_has_beside_its_full_group_is_seen(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONG_PAGE", 400)
+    queue(conn, BIG, 30, template="license_allocated")
+    queue(conn, BIG, 500)
+    queue(conn, BIG, 20, template="license_allocated")
+    queue(conn, BIG, 500)
+    assert look(peek := made(), conn) == {BIG: 150}
+    assert peek.walked
+
+
+def test_what_is_left_out_while_its_group_is_full_is_read_when_there_is_room(
+    conn: Connection,
+) -> None:
+    queue(conn, BIG, 1_000)
+    look(peek := made(), conn)
+    seen = set(peek.waiting)
+    for _ in range(30):
+        conn.execute(
+            text(f"UPDATE mdl_email SET sent = 1 WHERE id >= {min(peek.waiting, default=1)}")
+        )
+        conn.commit()
+        peek.forget(list(peek.waiting))
+        look(peek, conn)
+        seen |= set(peek.waiting)
+    assert len(seen) == 1_000
 
 
 def test_a_small_company_below_a_big_one_is_seen_at_the_first_look(conn: Connection) -> None:
