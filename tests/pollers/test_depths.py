@@ -13,6 +13,7 @@ from sidecar.pollers.depths import Depths
 from sidecar.routes import Routes
 from sidecar.settings import Settings
 from sidecar.store.companies import Company
+from tests.support.wait import wait_for
 
 
 def company(number: int, queue_url: str, results_queue_url: str) -> Company:
@@ -41,6 +42,10 @@ def shown(registry: CollectorRegistry, number: int) -> dict[str, float]:
     }
 
 
+def is_unknown(depths: dict[str, float]) -> bool:
+    return bool(depths) and all(math.isnan(value) for value in depths.values())
+
+
 @pytest.mark.parametrize("redrive", [True, False])
 def test_the_gauge_knows_the_dead_letters(redrive: bool) -> None:
     metrics = Metrics()
@@ -63,12 +68,12 @@ def test_the_gauge_knows_the_dead_letters(redrive: bool) -> None:
         theirs = company(2, f"{running.endpoint}/123456789012/no-such-queue", "")
         depths.show([ours, theirs])
         there = {"jobs": 3.0, "results": 1.0} | ({"dead_letters": 2.0} if redrive else {})
-        assert shown(metrics.registry, 1) == there
-        assert math.isnan(shown(metrics.registry, 2)["jobs"])
+        # Whoever takes longer than ``show`` waits is shown when he answers.
+        wait_for(lambda: shown(metrics.registry, 1) == there, 30, "the first has answered")
+        wait_for(lambda: is_unknown(shown(metrics.registry, 2)), 30, "the second is not known")
 
         sqs.delete_queue(QueueUrl=running.queue_url)
         depths.show([ours, theirs])
-        gone = shown(metrics.registry, 1)
-        assert gone.keys() == there.keys()
-        assert all(math.isnan(value) for value in gone.values())
+        wait_for(lambda: is_unknown(shown(metrics.registry, 1)), 30, "its queue is gone")
+        assert shown(metrics.registry, 1).keys() == there.keys()
         routes.close(1)
