@@ -84,16 +84,17 @@ def licence_removed(stage: Stage, dose: int) -> Finding:
 def plugin_upgraded(stage: Stage, dose: int) -> Finding:
     """Our plugin is upgraded, as Moodle does it, again and again while mails are on their way."""
     finding = Finding()
-    with stage.world() as world, world.start() as daemon:
-        daemon.wait_for_line("leading this site")
-        for sent in range(0, dose, UPGRADED_AFTER):
-            queue(world, UPGRADED_AFTER)
-            wait_for(partial(_arrived, world, sent + 1), 60, "mails leave")
-            _upgrade(world, finding.dose)
-            finding.dose += 1
-            wait_for(partial(_arrived, world, sent + UPGRADED_AFTER), 60, "the others leave")
-        finding.add(finish(world, alone=False))
-        finding.must(daemon.stop() == 0, "the daemon has ended well")
+    with stage.world() as world:
+        with world.start() as daemon:
+            daemon.wait_for_line("leading this site")
+            for sent in range(0, dose, UPGRADED_AFTER):
+                queue(world, UPGRADED_AFTER)
+                wait_for(partial(_arrived, world, sent + 1), 60, "mails leave")
+                _upgrade(world, finding.dose)
+                finding.dose += 1
+                wait_for(partial(_arrived, world, sent + UPGRADED_AFTER), 60, "the others leave")
+            finding.must(daemon.stop() == 0, "the daemon has ended well")
+        finding.add(finish(world))
     return finding
 
 
