@@ -21,6 +21,7 @@ ANSWERS = 8
 """For each mail a connection: FACTS §9."""
 
 MOST = 200
+"""At twenty mails a second: ten seconds."""
 
 
 @contextmanager

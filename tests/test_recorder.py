@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from sidecar import recorder as module
 from sidecar.errors import LeaseLostError, SidecarError
@@ -14,24 +15,9 @@ from sidecar.mail import Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.recorder import Recorder
 from tests.support.books import Books, Captured
-from tests.support.mariadb import MariaDBServer
 from tests.support.wait import wait_for
 
 R = Recipient
-
-
-@pytest.fixture(scope="module")
-def _recorder_url(_server: MariaDBServer) -> str:
-    if not _server.alive():
-        _server.start()
-    _server.create_database("recorder")
-    return _server.url("recorder")
-
-
-@pytest.fixture
-def books(mariadb: MariaDBServer, _recorder_url: str) -> Iterator[Books]:
-    with Books(_recorder_url) as made:
-        yield made
 
 
 @pytest.fixture
@@ -136,6 +122,7 @@ def test_stop_gives_up_a_database_that_is_away(
     monkeypatch.setattr(module, "RETRY_WRITE", 0.05)
     engine = books.database.engine
     raised: list[SidecarError] = []
+    refused: list[None] = []
 
     def report() -> None:
         try:
@@ -144,13 +131,18 @@ def test_stop_gives_up_a_database_that_is_away(
             raised.append(error)
 
     def refuse(*_: object) -> None:
-        raise ConnectionError("the database is away")
+        refused.append(None)
+        raise OperationalError("UPDATE", {}, Exception("the database is away"))
 
     event.listen(engine, "before_cursor_execute", refuse)
     thread = threading.Thread(target=report)
     thread.start()
+    wait_for(lambda: len(refused) > 1, 10, "it is tried again")
+    assert not raised
     recorder.stop(0.2)
     thread.join(10)
     event.remove(engine, "before_cursor_execute", refuse)
-    assert not thread.is_alive()
-    assert raised
+    assert [type(error) for error in raised] == [LeaseLostError]
+    assert states(books, job) == {R.PROCESSING}
+    recorder.write_kept()
+    assert states(books, job) == {R.SENT}

@@ -60,8 +60,8 @@ class Submit:
     async def run(self) -> None:
         """Work until nothing is left; what ended it is raised."""
         self.connector.growth.begin(time.monotonic())
-        self._enlist(1)
         self._reporter = Aside()
+        self._enlist(1)
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._fetching:

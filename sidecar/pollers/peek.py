@@ -188,7 +188,10 @@ class Peek:
                 self._passed[group] = max(self._passed.get(group, 0), at)
 
     def _below(self, conn: Connection, at: int) -> tuple[list[mail_queue.QueueEntry], int]:
-        """``waiting_below`` without what is full: it is only noted that there may be more of it."""
+        """``waiting_below`` without what is full: it is only noted that there may be more of it.
+
+        What of it is too old is not counted on this way.
+        """
         full = [g for g in self._kinds if g in self._passed and self._sizes[g] >= MAX_OF_GROUP]
         left_out = [kind for group in full for kind in self._kinds[group]][:MAX_LEFT_OUT]
         for group in full:

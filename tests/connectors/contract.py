@@ -280,7 +280,9 @@ class ConnectorContract:
         committed = {by_id[mail_id] for mail_id in ledger.started}
         taken = healthy.taken()
         assert set(taken) <= committed
-        assert len(taken) == len(set(taken))
+        started = [o for said in ledger.calls for o in said if o.status is Recipient.PROCESSING]
+        assert len(ledger.calls) <= call - 1
+        assert len(taken) == len(set(taken)) <= len(started)
 
     def test_an_error_of_the_batches_is_raised(self, healthy: Provider) -> None:
         def batches() -> Iterator[MailBatch]:

@@ -9,7 +9,6 @@ from sidecar.connectors.smtp_loop import Aside, LoopThread, in_thread
 
 
 async def add(a: int, b: int) -> int:
-    await asyncio.sleep(0)
     return a + b
 
 
