@@ -7,11 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from sidecar import settle
 from sidecar.context import Context
@@ -33,6 +30,7 @@ from sidecar.settings import Settings
 from sidecar.store import results
 from sidecar.store.site import SiteRow
 from sidecar.systemd import Service
+from sidecar.timetable import Timetable
 from sidecar.watched import WatchedFiles
 
 log = logging.getLogger(__name__)
@@ -70,7 +68,6 @@ LEDGER_SHARE = 100
 """Of so many seconds the ledger takes at most one: on a long history it is proved less often."""
 KEPT_FACTS_SECONDS = 10.0
 """How long what the tables said is good enough for the next scrape."""
-CLOCK_JUMP_SECONDS = 2.0
 
 
 class Daemon:
@@ -114,14 +111,10 @@ class Daemon:
         self._health = Health(context, self._inside)
         self._recorder = Recorder(context.database, context.lease, context.metrics)
         self._routes = context.routes(context.lease.guard)
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC,
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
+        self._timetable = Timetable()
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or until nothing is left; raises SidecarError."""
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()  # no collection looks again through all that was imported
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,15 +122,15 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._on_hangup)
         settings = self._context.settings
         exporter = self._serve_metrics()
-        self._every(settings.lease_seconds / 3, self._renew, "lease")
-        self._every(settings.poll_interval, self._cycle, "cycle")
-        self._every(RESULTS_SECONDS, self._take_results, "results")
-        self._every(FEEDBACK_SECONDS, self._take_feedback, "feedback")
-        self._every(SETTLE_SECONDS, self._settle, "settle")
-        self._every(SETTLE_SECONDS, self._answer_questions, "questions")
-        self._every(FACTS_SECONDS, self._facts, "facts")
-        self._every(TIDY_SECONDS, self._tidy, "tidy")
-        self._scheduler.start()
+        self._timetable.every(settings.lease_seconds / 3, self._renew, "lease")
+        self._timetable.every(settings.poll_interval, self._cycle, "cycle")
+        self._timetable.every(RESULTS_SECONDS, self._take_results, "results")
+        self._timetable.every(FEEDBACK_SECONDS, self._take_feedback, "feedback")
+        self._timetable.every(SETTLE_SECONDS, self._settle, "settle")
+        self._timetable.every(SETTLE_SECONDS, self._answer_questions, "questions")
+        self._timetable.every(FACTS_SECONDS, self._facts, "facts")
+        self._timetable.every(TIDY_SECONDS, self._tidy, "tidy")
+        self._timetable.start()
         log.info("started")
         try:
             self._watch()
@@ -155,13 +148,8 @@ class Daemon:
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
         self._reload.set()
 
-    def _every(self, seconds: float, work: Callable[[], None], name: str) -> None:
-        now = datetime.now(UTC)
-        self._scheduler.add_job(work, "interval", seconds=seconds, id=name, next_run_time=now)
-
     def _watch(self) -> None:
-        """Wait for the end; wake the jobs when the wall clock was set, they are planned by it."""
-        offset = time.time() - time.monotonic()
+        """Wait for the end."""
         ready = False
         while not self._stop.wait(0.2) and not self._idle.is_set():
             if self._health.begun and not ready:
@@ -176,12 +164,7 @@ class Daemon:
                 log.info("%s: starting anew", self.changed)
                 self._service.reloading()
                 return
-            moved = time.time() - time.monotonic() - offset
-            if abs(moved) > CLOCK_JUMP_SECONDS:
-                log.warning("the clock was set by %+.0f s", moved)
-                offset += moved
-                for job in self._scheduler.get_jobs():
-                    job.modify(next_run_time=datetime.now(UTC))
+            self._timetable.keep()
 
     def _serve_metrics(self) -> Exporter | None:
         settings = self._context.settings
@@ -206,13 +189,13 @@ class Daemon:
         if not self.changed:
             self._service.stopping()
         for name in ("cycle", "facts", "results", "feedback", "questions", "tidy"):
-            self._scheduler.remove_job(name)
+            self._timetable.remove(name)
         if self._leader:
             self._leader.stop_claiming()
             self._leader.stop(STOP_SECONDS)
         self._recorder.stop(RECORD_SECONDS)
         self._settle()
-        self._scheduler.shutdown(wait=True)
+        self._timetable.stop()
         try:
             self._context.lease.release()
         except DatabaseError as error:
@@ -323,8 +306,7 @@ class Daemon:
             return
         wait = max(0.02, next_at - time.monotonic())
         if wait < self._context.settings.poll_interval and not self._ending:
-            soon = datetime.now(UTC) + timedelta(seconds=wait)
-            self._scheduler.modify_job("cycle", next_run_time=soon)
+            self._timetable.soon("cycle", wait)
 
     def _take_results(self) -> None:
         leader = self._leader
