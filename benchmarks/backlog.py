@@ -33,6 +33,11 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     """Add ``backlog`` to the benchmarks."""
     parser = commands.add_parser("backlog", help=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=1_000_000, help="mails that wait")
+    parser.add_argument(
+        "--middle",
+        action="store_true",
+        help="the small companies' mails lie in the middle of the queue, not at its lower end",
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the daemon works")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.set_defaults(run=run)
@@ -42,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     with durable_server() as server:
         looks = {str(size): look(server, size) for size in SIZES if size <= options.rows}
-        measured = {"look_ms": looks, **work(server, options.rows, options.seconds)}
+        measured = {"look_ms": looks, **work(server, options)}
     if options.json:
         print(json.dumps(measured, indent=2))
     else:
@@ -50,9 +55,10 @@ def run(options: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
-def fill(made: BenchSite, rows: int, sent: str = "NULL") -> None:
-    """Small companies' mails first, so that the big one's, which came later, lie above them."""
+def fill(made: BenchSite, rows: int, sent: str = "NULL", *, middle: bool = False) -> None:
+    """The big company's mails came later than those of the small ones, or before and later."""
     small = rows // 10
+    first = (rows - small) // 2 if middle else 1
     made.sql(
         "INSERT INTO mdl_user (username, firstname, lastname, email, password, mnethostid)"
         " SELECT CONCAT('b', seq), 'Big', 'Queue', CONCAT('b', seq, '@example.test'), 'x', 1"
@@ -60,7 +66,8 @@ def fill(made: BenchSite, rows: int, sent: str = "NULL") -> None:
     )
     made.sql(
         "INSERT INTO mdl_company_users (companyid, userid, departmentid) SELECT"
-        f" IF(n < {small}, 2 + n MOD {COMPANIES - 1}, {BIG}), id, 1 FROM"
+        f" IF(n BETWEEN {first} AND {first + small - 1}, 2 + n MOD {COMPANIES - 1}, {BIG}), id, 1"
+        " FROM"
         " (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n FROM mdl_user"
         "  WHERE username LIKE 'b%') numbered"
     )
@@ -106,20 +113,20 @@ def look(server: MariaDBServer, rows: int) -> dict[str, float]:
     return found
 
 
-def work(server: MariaDBServer, rows: int, seconds: float) -> dict[str, object]:
+def work(server: MariaDBServer, options: argparse.Namespace) -> dict[str, object]:
     """The daemon on the whole backlog, for a while."""
     with (
         tempfile.TemporaryDirectory() as folder,
         recording_sink(Path(folder, "record")) as (port, record),
         bench_site(server, companies=COMPANIES, smtphosts=f"127.0.0.1:{port}") as made,
     ):
-        fill(made, rows)
+        fill(made, options.rows, middle=options.middle)
         for company in range(1, COMPANIES + 1):
             made.run("company", "set", str(company), "--provider", "smtp", "--enable")
         with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
             began = time.time()
-            memory = watch(daemon.pid, seconds)
+            memory = watch(daemon.pid, options.seconds)
             daemon.stop()
         company_of = companies(made)
         first: dict[int, float] = {}
@@ -134,7 +141,7 @@ def work(server: MariaDBServer, rows: int, seconds: float) -> dict[str, object]:
     half, end = memory[len(memory) // 2 :], max(memory)
     shares = [served[company] for company in range(1, COMPANIES + 1)]
     return {
-        "rows": rows,
+        "rows": options.rows,
         "sent": sent,
         "companies_served": len(first),
         "last_first_mail_s": round(max(first.values(), default=0.0), 1),

@@ -104,9 +104,32 @@ def waiting_below(
 
     without: (company, template) whose rows are left out; the company is greater than 0.
     """
-    e = tables.email
+    ids = tables.email.c.id
     lowest = up_to - limit + 1
-    query = _entries(tables).where(e.c.id.between(lowest, up_to), e.c.sent.is_(None))
+    found = _read(conn, _slice(tables, lowest, up_to, without))
+    return found, int(conn.execute(select(func.max(ids)).where(ids < lowest)).scalar() or 0)
+
+
+def waiting_above(
+    conn: Connection,
+    tables: MoodleTables,
+    above: int,
+    limit: int,
+    without: Collection[tuple[int, str]] = (),
+) -> tuple[list[QueueEntry], int]:
+    """The same upwards; it goes on above the id that is returned."""
+    ids = tables.email.c.id
+    highest = above + limit
+    found = _read(conn, _slice(tables, above + 1, highest, without))
+    following = conn.execute(select(func.min(ids)).where(ids > highest)).scalar()
+    return found, highest if following is None else int(following) - 1
+
+
+def _slice(
+    tables: MoodleTables, lowest: int, highest: int, without: Collection[tuple[int, str]]
+) -> Select[Any]:
+    e = tables.email
+    query = _entries(tables).where(e.c.id.between(lowest, highest), e.c.sent.is_(None))
     for company, template in without:
         query = query.where(
             or_(
@@ -115,8 +138,7 @@ def waiting_below(
                 e.c.templatename.is_(None),
             )
         )
-    below = conn.execute(select(func.max(e.c.id)).where(e.c.id < lowest)).scalar()
-    return _read(conn, query), int(below or 0)
+    return query
 
 
 def waiting_of_users(

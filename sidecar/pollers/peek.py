@@ -1,4 +1,7 @@
-"""What waits in IOMAD's queue: read from above the watermark, and by a slow walk below it."""
+"""What waits in IOMAD's queue: read from above the watermark, and by a slow walk below it.
+
+The walk comes from both ends in turn: what has waited longest lies at the lower one.
+"""
 
 import math
 import time
@@ -68,7 +71,8 @@ class Peek:
         self._kinds: dict[Group, set[tuple[int, str]]] = {}
         self._old_on_the_way: Counter[int] = Counter()
         self._mark: Watermark | None = None
-        self._walk_at = 0
+        self._low = self._high = 0
+        self._from_below = True
         self._walked_once = False
         self._walk_not_before = 0.0
         self._verify_not_before = 0.0
@@ -78,7 +82,7 @@ class Peek:
         """``base.Peeking``."""
         if self._mark is None:
             self._mark = Watermark(mail_queue.max_id(conn, self._tables))
-            self._walk_at = self._mark.top
+            self._high = self._mark.top
         now = self._clock()
         add = partial(self._add, wanted=wanted, too_old=too_old, now=now)
         self._above(conn, self._mark, add, now)
@@ -97,7 +101,7 @@ class Peek:
     def look_again(self) -> None:
         """Start the walk anew: a company was enabled, or old mail was released."""
         if self._mark is not None:
-            self._walk_at = self._mark.top
+            self._low, self._high = 0, self._mark.top
         self._walked_once = False
         self._walk_not_before = 0.0
         self._old_on_the_way.clear()
@@ -154,21 +158,21 @@ class Peek:
             add(entries)
 
     def _walk(self, conn: Connection, mark: Watermark, add: Add, now: float) -> None:
-        """Down to the first row: at once the first time, then again and again, little by little."""
+        """All rows below the mark: at once the first time, then again and again, bit by bit."""
         while len(self.waiting) < MAX_WAITING and now >= self._walk_not_before:
             began = self._clock()
-            entries, self._walk_at = self._below(conn, self._walk_at)
-            add(entries)
-            if self._walk_at <= 0:
+            add(self._next_slice(conn))
+            whole = self._low >= self._high
+            if whole:
                 self._walked_once = True
-                self._walk_at = mark.top
+                self._low, self._high = 0, mark.top
                 self.old, self._old_on_the_way = self._old_on_the_way, Counter()
                 self._refused = {i: at for i, at in self._refused.items() if now - at < 600}
             ended = self._clock()
             if self._walked_once:
                 rested = max(self._walk_not_before, ended - MAX_REST)
                 self._walk_not_before = rested + (ended - began) / WALK_SHARE
-            if ended - now > LOOK_SECONDS or self._walk_at == mark.top:
+            if ended - now > LOOK_SECONDS or whole:
                 return
 
     def _refill(self, conn: Connection, add: Add, now: float) -> None:
@@ -181,23 +185,39 @@ class Peek:
             and any(self._sizes[group] < MAX_OF_GROUP for group in groups)
             and self._clock() - now <= LOOK_SECONDS
         ):
-            entries, at = self._below(conn, at)
+            page, left_out = self._page(at)
+            entries, at = mail_queue.waiting_below(conn, self._tables, at, page, left_out)
             add(entries)
         if at > 0:
             for group in groups:
                 self._passed[group] = max(self._passed.get(group, 0), at)
 
-    def _below(self, conn: Connection, at: int) -> tuple[list[mail_queue.QueueEntry], int]:
-        """``waiting_below`` without what is full: it is only noted that there may be more of it.
+    def _next_slice(self, conn: Connection) -> list[mail_queue.QueueEntry]:
+        """Read at the end whose turn it is; what lies between the ends becomes less."""
+        page, left_out = self._page(self._high)
+        page = min(page, self._high - self._low)
+        if self._from_below:
+            entries, self._low = mail_queue.waiting_above(
+                conn, self._tables, self._low, page, left_out
+            )
+        else:
+            entries, self._high = mail_queue.waiting_below(
+                conn, self._tables, self._high, page, left_out
+            )
+        self._from_below = not self._from_below
+        return entries
 
-        What of it is too old is not counted on this way.
+    def _page(self, top: int) -> tuple[int, list[tuple[int, str]]]:
+        """How many ids to read, up to ``top`` at most, and the kinds of mail to leave out.
+
+        Those are full: it is only noted that there may be more of them. What of them is too old is
+        not counted on this way.
         """
         full = [g for g in self._kinds if g in self._passed and self._sizes[g] >= MAX_OF_GROUP]
         left_out = [kind for group in full for kind in self._kinds[group]][:MAX_LEFT_OUT]
         for group in full:
-            self._passed[group] = max(self._passed[group], at)
-        page = LONG_PAGE if left_out else PAGE
-        return mail_queue.waiting_below(conn, self._tables, at, page, left_out)
+            self._passed[group] = max(self._passed[group], top)
+        return (LONG_PAGE if left_out else PAGE), left_out
 
     def _add(
         self,

@@ -55,6 +55,14 @@ def look(peek: Peek, conn: Connection, times: int = 1, newest: int = 0) -> Count
     return by_company(peek.waiting.values())
 
 
+def send(conn: Connection, peek: Peek) -> None:
+    """What is known to wait is sent."""
+    ids = [*peek.waiting, 0]
+    conn.execute(text("UPDATE mdl_email SET sent = 1 WHERE id IN :ids"), {"ids": ids})
+    conn.commit()
+    peek.forget(ids)
+
+
 def by_company(mails: object) -> Counter[int]:
     assert hasattr(mails, "__iter__")
     return Counter(mail.group.company_id for mail in mails if isinstance(mail, Waiting))
@@ -79,13 +87,10 @@ def test_what_is_left_out_while_its_group_is_full_is_read_when_there_is_room(
     look(peek := made(), conn)
     seen = set(peek.waiting)
     for _ in range(30):
-        conn.execute(
-            text(f"UPDATE mdl_email SET sent = 1 WHERE id >= {min(peek.waiting, default=1)}")
-        )
-        conn.commit()
-        peek.forget(list(peek.waiting))
+        send(conn, peek)
         look(peek, conn)
-        seen |= set(peek.waiting)
+        assert not seen & peek.waiting.keys()
+        seen |= peek.waiting.keys()
     assert len(seen) == 1_000
 
 
@@ -94,6 +99,32 @@ def test_a_small_company_below_a_big_one_is_seen_at_the_first_look(conn: Connect
     queue(conn, BIG, 1_000)
     assert look(peek := made(), conn) == {SMALL: 20, BIG: 100}
     assert peek.walked
+
+
+@pytest.mark.parametrize("where", ["lowest", "highest"])
+def test_who_lies_at_an_end_of_a_long_queue_is_seen_soon(
+    conn: Connection, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    if where == "lowest":
+        queue(conn, SMALL, 20)
+    queue(conn, BIG, 2_000)
+    if where == "highest":
+        queue(conn, SMALL, 20)
+    assert look(peek := made(), conn, times=3)[SMALL] == 20
+    assert not peek.walked
+
+
+def test_each_row_of_a_walk_from_both_ends_is_read_once(conn: Connection) -> None:
+    queue(conn, SMALL, 333)
+    conn.execute(text("DELETE FROM mdl_email WHERE id % 100 BETWEEN 20 AND 90 OR id < 60"))
+    left = conn.execute(text("SELECT COUNT(*) FROM mdl_email WHERE sent IS NULL")).scalar_one()
+    peek = made()
+    look(peek, conn, newest=1_000)
+    assert peek.walked
+    assert peek.old == {SMALL: left}
+    peek.look_again()
+    assert look(peek, conn) == {SMALL: min(100, left)}
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["walked over", "came later"])
@@ -109,9 +140,7 @@ def test_what_was_passed_over_is_seen_as_room_is_made(conn: Connection, before: 
         assert look(peek, conn)[BIG] <= 100
         assert not seen & peek.waiting.keys()
         seen |= peek.waiting.keys()
-        peek.forget(list(peek.waiting))
-        conn.execute(text("UPDATE mdl_email SET sent = 1 WHERE id IN :ids"), {"ids": [*seen, 0]})
-        conn.commit()
+        send(conn, peek)
         if len(seen) == 1_353:
             break
     assert len(seen) == 1_353
