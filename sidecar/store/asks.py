@@ -225,7 +225,7 @@ def refused_batches(
     sources: Collection[str],
 ) -> list[int]:
     """Batches of a company, of these sources, that wait because ``provider`` never took anything
-    of them."""
+    of them, in the order in which they were made."""
     b, jobs, r = database.tables.batches, database.tables.jobs, database.tables.recipients
     left = select(r.c.id).where(r.c.batch_id == b.c.id, r.c.tries > 0).exists()
     query = (
@@ -238,6 +238,7 @@ def refused_batches(
             b.c.status == Batch.PENDING.value,
             ~left,
         )
+        .order_by(b.c.id)
     )
     return list(conn.scalars(query))
 

@@ -4,7 +4,20 @@
 arrived, and drops ours. Interrupted at any point, a step can be repeated; ``undo`` goes back.
 """
 
-from sqlalchemy import Column, Connection, Table, delete, func, insert, inspect, select, text
+from collections.abc import Collection
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import Inspector
 from sqlalchemy.schema import DropTable
 
@@ -46,6 +59,7 @@ def undo(database: Database) -> list[str]:
             )
         for table in kept:
             _rename(conn, table.name + KEPT, table.name)
+        _free_lease(conn, database, kept)
     return [table.name for table in kept]
 
 
@@ -63,10 +77,18 @@ def finish(database: Database) -> dict[str, int]:
             if missing:
                 raise StoreError(f"{missing[0]} does not exist: install the plugin first")
             copied = {table.name: _copy(conn, database, known, table) for table in kept}
+            _free_lease(conn, database, kept)
         with conn.begin():
             for table in kept:
                 conn.execute(DropTable(_named(table, known, table.name + KEPT)))
     return copied
+
+
+def _free_lease(conn: Connection, database: Database, tables: Collection[Table]) -> None:
+    """The row came back with the lease of who began, and that has ended: nobody waits for it."""
+    site = database.tables.sidecar
+    if site in tables:
+        conn.execute(update(site).values(lease_token="", lease_expires=0))
 
 
 def _tables(database: Database) -> list[Table]:

@@ -47,6 +47,7 @@ def test_while_cron_holds_the_lock_nothing_is_claimed(world: World) -> None:
 def test_killed_with_the_lock_held_cron_gets_it_and_nothing_is_claimed(world: World) -> None:
     people = world.site.add_users(1, 40)
     first, *_ = world.site.queue("user_create", 1, people)
+    world.config = world.write_config(world.url, lease_seconds=3)
     with world.engine.connect() as row, world.engine.connect() as cron:
         row.exec_driver_sql(f"SELECT * FROM mdl_email WHERE id = {first} FOR UPDATE")
         with world.start() as sidecar:

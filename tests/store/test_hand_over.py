@@ -6,7 +6,7 @@ from sqlalchemy import func, insert, inspect, select, text, update
 from sidecar.errors import StoreError
 from sidecar.store import hand_over
 from sidecar.store.database import Database
-from sidecar.store.site import create_schema, read_site
+from sidecar.store.site import Lease, create_schema, read_site
 
 
 @pytest.fixture
@@ -35,6 +35,11 @@ def install_plugin(database: Database) -> None:
         )
 
 
+def lead(database: Database) -> bool:
+    """Whether a sidecar that is started now leads at once."""
+    return Lease(database, 30, "").acquire()
+
+
 def job_ids(database: Database) -> list[int]:
     jobs = database.tables.jobs
     with database.read() as conn:
@@ -43,6 +48,7 @@ def job_ids(database: Database) -> list[int]:
 
 def test_every_row_is_handed_over(database: Database) -> None:
     uid = read_site(database).site_uid
+    assert lead(database)
     assert len(hand_over.begin(database)) == 12
     assert not database.has_schema()
     install_plugin(database)
@@ -57,14 +63,17 @@ def test_every_row_is_handed_over(database: Database) -> None:
     assert max(job_ids(database)) > 50
     left = [name for name in inspect(database.engine).get_table_names() if "_kept" in name]
     assert left == []
+    assert lead(database)
 
 
 def test_it_can_be_undone_and_repeated(database: Database) -> None:
+    assert lead(database)
     hand_over.begin(database)
     assert hand_over.begin(database) == []  # nothing is left to rename
     with pytest.raises(StoreError, match="install the plugin first"):
         hand_over.finish(database)
     hand_over.undo(database)
+    assert lead(database)
     assert job_ids(database) == [3, 7, 50]
     hand_over.begin(database)
     install_plugin(database)

@@ -6,14 +6,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+SHORTEST, LONGEST = 0.01, 0.1
+"""Seconds between two looks: what takes long is asked for less often, for a look costs too."""
+
 
 def wait_for(predicate: Callable[[], T], deadline_seconds: float, what: str) -> T:
     """The first truthy answer of ``predicate``; AssertionError naming ``what`` at the deadline."""
-    deadline = time.monotonic() + deadline_seconds
+    began = time.monotonic()
     while True:
         answer = predicate()
         if answer:
             return answer
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - began
+        if waited >= deadline_seconds:
             raise AssertionError(f"not within {deadline_seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(min(LONGEST, SHORTEST + waited / 20))
