@@ -9,6 +9,7 @@ from benchmarks import (
     handler,
     idle,
     latency,
+    many_jobs,
     offload,
     passwords,
     report,
@@ -23,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     commands = parser.add_subparsers(required=True, metavar="NAME")
     for benchmark in (
-        *(smtp, offload, settle, latency, idle, backlog, growth),
+        *(smtp, offload, settle, latency, idle, backlog, growth, many_jobs),
         *(handler, worker, passwords, report),
     ):
         benchmark.add_command(commands)

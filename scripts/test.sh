@@ -62,5 +62,5 @@ stage lint-imports "$venv/bin/lint-imports"
 stage 'Worker on workerd (node --test)' node --test "$worker"/test/*.test.js
 unset PYTHONDONTWRITEBYTECODE # hundreds of daemons start: each would compile the package anew
 say pytest # the last: its own summary, with its time, ends the output
-# Many tests wait for timers and servers: one process more than there are cores.
-"$venv/bin/pytest" -n "$(($(nproc) + 1))" --dist worksteal "$@" || die "pytest failed"
+# Many tests wait for timers and servers: two processes more than there are cores.
+"$venv/bin/pytest" -n "$(($(nproc) + 2))" --dist worksteal "$@" || die "pytest failed"
