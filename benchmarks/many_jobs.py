@@ -72,7 +72,10 @@ def drain(server: MariaDBServer, rows: int, jobs: int) -> Found:
             people = made.site.add_users(company, rows // jobs)
             company_of.update((person.email, company) for person in people)
             made.site.queue("user_create", company, people, due=0)
-        made.run("company", "set", "0", "--provider", "smtp", "--enable")
+        made.sql(
+            "INSERT INTO mdl_manireports_cloud_company_settings (company_id, enabled, provider)"
+            f" SELECT seq, 1, 'smtp' FROM seq_1_to_{jobs}"
+        )
         with Sidecar(made.config) as daemon:
             daemon.wait_for_line("leading this site")
             began = time.time()

@@ -19,8 +19,9 @@ RUNS: Mapping[str, Sequence[str]] = {
     "settle": ("--rows", "20000"),
     "latency": ("--jobs", "12"),
     "smtp": ("--rows", "2000", "--seconds", "4"),
-    "growth": ("--most", "10000"),
+    "growth": ("--most", "50000"),
     "backlog": ("--seconds", "40"),
+    "jobs": ("--rows", "50000"),
     "worker": (),
 }
 """Benchmark → its arguments here."""

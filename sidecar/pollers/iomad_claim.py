@@ -89,8 +89,7 @@ class Claim:
         created_by: int,
     ) -> list[int]:
         """Mark rows and capture them, within the job's size; returns the ids of those taken."""
-        jobs = capture.open_jobs(tx.conn, self._database, SOURCE)
-        job = next((j for j in jobs if Group(j.type, j.company_id) == group), None)
+        job = capture.open_job(tx.conn, self._database, SOURCE, group.type, group.company_id)
         held = job.rows if job else 0
         taken = ripe[: max(0, self._settings.max_job_size - held)]
         if taken:

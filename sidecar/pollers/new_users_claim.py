@@ -73,8 +73,7 @@ class NewUsersClaim:
         waiting = new_users.read_waiting(tx.conn, self._tables, ids, lock=True)
         result.gone = set(ids) - waiting.keys()
         users = self._suitable(tx, group, waiting, config, result)
-        jobs = capture.open_jobs(tx.conn, self._database, SOURCE)
-        job = next((j for j in jobs if Group(j.type, j.company_id) == group), None)
+        job = capture.open_job(tx.conn, self._database, SOURCE, group.type, group.company_id)
         held = job.rows if job else 0
         room = max(0, self._settings.max_job_size - held)
         taken = dict(zip(list(users)[:room], self._mint.take(min(len(users), room)), strict=False))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sidecar.grouping import Group
 
-FEWEST = 10
+FEWEST = 50
 """Rows of a group's first chunk, if so many wait."""
 
 

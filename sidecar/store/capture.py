@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from sidecar.lifecycle import Recipient
 from sidecar.store.database import Database, Transaction, new_id
@@ -58,6 +59,19 @@ class CapturedRow(NamedTuple):
 
 def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob]:
     """Jobs of a source that are not closed."""
+    return _open_jobs(conn, database, database.tables.jobs.c.source == source)
+
+
+def open_job(
+    conn: Connection, database: Database, source: str, job_type: str, company_id: int
+) -> OpenJob | None:
+    """The job of a source that mail of this type and company joins, if there is one."""
+    jobs = database.tables.jobs
+    theirs = (jobs.c.source == source) & (jobs.c.type == job_type)
+    return next(iter(_open_jobs(conn, database, theirs & (jobs.c.company_id == company_id))), None)
+
+
+def _open_jobs(conn: Connection, database: Database, which: ColumnElement[bool]) -> list[OpenJob]:
     jobs, batches = database.tables.jobs, database.tables.batches
     query = (
         select(
@@ -68,9 +82,10 @@ def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob
             func.coalesce(func.max(batches.c.created_at), jobs.c.created_at).label("last_joined"),
             func.count(batches.c.id).label("batches"),
             jobs.c.created_at,
+            jobs.c.source,
         )
         .select_from(jobs.outerjoin(batches, batches.c.job_id == jobs.c.id))
-        .where(jobs.c.closed_at.is_(None), jobs.c.source == source)
+        .where(jobs.c.closed_at.is_(None), which)
         .group_by(
             jobs.c.id,
             jobs.c.type,
@@ -78,12 +93,13 @@ def open_jobs(conn: Connection, database: Database, source: str) -> list[OpenJob
             jobs.c.email_count,
             jobs.c.copy_count,
             jobs.c.created_at,
+            jobs.c.source,
         )
     )
     return [
         OpenJob(
             id=r.id,
-            source=source,
+            source=r.source,
             type=r.type,
             company_id=r.company_id,
             rows=int(r.rows),
