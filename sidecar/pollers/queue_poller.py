@@ -38,7 +38,8 @@ VERIFIED = 1_000
 again anyway."""
 
 LOOK_SECONDS = 0.5
-"""After so long a drain looks at the queue again: what has come meanwhile gets its turn."""
+"""After so long a drain looks at the queue again, once all that it knows of had a turn: what has
+come meanwhile gets its own."""
 
 LOOK_SHARE = 0.2
 """Part of a drain's time that looking may take, however much waits."""
@@ -209,7 +210,7 @@ class QueuePoller(ABC):
             while chunk := self._turns.next():
                 yield chunk
                 claimed()
-                if (began := time.monotonic()) >= look_at:
+                if (began := time.monotonic()) >= look_at and not self._turns.new:
                     self._turns.plan(look()[0].claims)
                     ended = time.monotonic()
                     look_at = ended + LOOK_SECONDS

@@ -40,6 +40,11 @@ class Turns:
             self._claims[group] = rest
         return group, ids[:size]
 
+    @property
+    def new(self) -> bool:
+        """Whether any group had no turn yet."""
+        return not self._claims.keys() <= self._last.keys()
+
     def ahead(self, chunks: int) -> int:
         """How many rows the next so many chunks have at most."""
         return min(sum(map(len, self._claims.values())), chunks * self._size)

@@ -40,7 +40,12 @@ def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
     turns = Turns(99, 2)
     turns.plan({BIG: [1, 2, 3, 4], SMALL: [6, 7]})
     assert turns.next() == (BIG, [1, 2])
+    turns.plan({BIG: [3, 4], LATE: [9]})
+    assert turns.new
+    turns.plan({BIG: [3, 4]})
+    assert not turns.new
     turns.plan({BIG: [3, 4], SMALL: [6, 7], LATE: [9]})
+    assert turns.new
     assert taken(turns) == [(2, [6, 7]), (3, [9]), (1, [3, 4])]
 
 
