@@ -40,13 +40,18 @@ def test_what_comes_later_is_next_and_a_new_plan_forgets_no_turn() -> None:
     turns = Turns(99, 2)
     turns.plan({BIG: [1, 2, 3, 4], SMALL: [6, 7]})
     assert turns.next() == (BIG, [1, 2])
-    turns.plan({BIG: [3, 4], LATE: [9]})
-    assert turns.new
-    turns.plan({BIG: [3, 4]})
-    assert not turns.new
     turns.plan({BIG: [3, 4], SMALL: [6, 7], LATE: [9]})
-    assert turns.new
     assert taken(turns) == [(2, [6, 7]), (3, [9]), (1, [3, 4])]
+
+
+def test_whether_somebody_had_no_turn_yet() -> None:
+    turns = Turns(99, 2)
+    found = []
+    for claims in ({BIG: [1, 2, 3]}, {BIG: [3, 4]}, {BIG: [3, 4], LATE: [9]}):
+        turns.plan(claims)
+        found.append(turns.new)
+        turns.next()
+    assert found == [True, False, True]
 
 
 def test_rows_of_the_next_chunks() -> None:
