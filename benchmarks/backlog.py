@@ -14,11 +14,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 from sqlalchemy import text
 
 from benchmarks.latency import recording_sink
-from benchmarks.site import BenchSite, bench_site, durable_server
+from benchmarks.site import BenchSite, bench_site, durable_server, resident_bytes
 from sidecar.pollers.peek import Peek
 from tests.support.mariadb import MariaDBServer
 from tests.support.processes import Sidecar
@@ -155,8 +154,7 @@ def watch(pid: int, seconds: float) -> list[int]:
     """Resident bytes of the daemon and its processes, twice a second."""
     found, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
-        ours = psutil.Process(pid)
-        found.append(sum(each.memory_info().rss for each in (ours, *ours.children(recursive=True))))
+        found.append(resident_bytes(pid))
         time.sleep(0.5)
     return found
 

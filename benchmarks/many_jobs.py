@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-import psutil
-
 from benchmarks.latency import recording_sink
-from benchmarks.site import bench_site, durable_server
+from benchmarks.site import bench_site, durable_server, resident_bytes
 from tests.support.mariadb import MariaDBServer
 from tests.support.processes import Sidecar
 
@@ -102,10 +100,8 @@ def peak_memory(pid: int) -> Iterator[list[int]]:
     found, ended = [0], threading.Event()
 
     def watch() -> None:
-        ours = psutil.Process(pid)
         while not ended.wait(0.5):
-            everyone = (ours, *ours.children(recursive=True))
-            found.append(sum(each.memory_info().rss for each in everyone))
+            found.append(resident_bytes(pid))
 
     thread = threading.Thread(target=watch)
     thread.start()

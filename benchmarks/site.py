@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import Engine, create_engine, text
 
 from sidecar.demo.site import Site
@@ -42,6 +43,12 @@ def commit_seconds(server: MariaDBServer, commits: int = 200) -> float:
     engine.dispose()
     server.drop_database("commits")
     return spent / commits
+
+
+def resident_bytes(pid: int) -> int:
+    """What a daemon and its processes have in memory now."""
+    ours = psutil.Process(pid)
+    return sum(each.memory_info().rss for each in (ours, *ours.children(recursive=True)))
 
 
 @dataclass(frozen=True)
