@@ -1,7 +1,6 @@
 """A lane: one route, the thread that serves it, and the batches that wait for it."""
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from sidecar.moodle.mail_settings import Diversion
@@ -11,37 +10,48 @@ from sidecar.store.queue import DueBatch
 
 class Line:
     """Batches that wait, each company's in their order; the company is next that has waited longest
-    for its turn."""
+    for its turn, those that had none before all others."""
 
     def __init__(self) -> None:
-        self._companies: OrderedDict[int, list[DueBatch]] = OrderedDict()
+        self._waiting: dict[int, list[DueBatch]] = {}
+        self._last: dict[int, int] = {}
+        self._number = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._companies.values()))
+        return sum(map(len, self._waiting.values()))
 
     def put(self, batch: DueBatch) -> None:
         """At the end of its company's."""
-        self._companies.setdefault(batch.company_id, []).append(batch)
+        self._waiting.setdefault(batch.company_id, []).append(batch)
 
     def take(self) -> DueBatch | None:
         """The next one; None if none waits."""
-        for company_id, batches in self._companies.items():
-            if batches:
-                self._companies.move_to_end(company_id)
-                return batches.pop(0)
-        return None
+        company_id = self._next_company()
+        if company_id is None:
+            return None
+        self._number += 1
+        self._last[company_id] = self._number
+        batch, *rest = self._waiting.pop(company_id)
+        if rest:
+            self._waiting[company_id] = rest
+        return batch
 
     def next(self) -> DueBatch | None:
         """What ``take`` would return."""
-        return next((batches[0] for batches in self._companies.values() if batches), None)
+        company_id = self._next_company()
+        return None if company_id is None else self._waiting[company_id][0]
 
     def batches(self) -> list[DueBatch]:
         """All that wait."""
-        return [batch for batches in self._companies.values() for batch in batches]
+        return [batch for batches in self._waiting.values() for batch in batches]
 
     def clear(self) -> None:
         """Nothing waits; nobody had a turn."""
-        self._companies.clear()
+        self._waiting.clear()
+        self._last.clear()
+
+    def _next_company(self) -> int | None:
+        return min(self._waiting, key=lambda company: self._last.get(company, 0), default=None)
 
 
 @dataclass(slots=True)

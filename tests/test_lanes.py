@@ -34,7 +34,7 @@ def test_companies_take_turns_and_each_keeps_its_order() -> None:
     while (expected := line.next()) is not None:
         assert line.take() is expected
         order.append(expected.id)
-    assert order == [2, 4, 3, 5]
+    assert order == [4, 2, 5, 3]
     assert (line.take(), len(line)) == (None, 0)
 
 
@@ -47,8 +47,19 @@ def test_a_company_that_comes_back_has_not_lost_its_place() -> None:
         line.put(batch(number, company_id=2))
     line.put(batch(5, company_id=1))
     assert len(line) == 3
-    assert [b.id for b in line.batches()] == [5, 3, 4]
+    assert {b.id for b in line.batches()} == {5, 3, 4}
     assert line.take() == batch(5, 1)
+
+
+def test_a_company_that_had_no_turn_yet_comes_before_all_that_had_one() -> None:
+    line = Line()
+    for number, company_id in ((1, 1), (2, 2)):
+        line.put(batch(number, company_id))
+    assert [line.take(), line.take()] == [batch(1, 1), batch(2, 2)]
+    for number, company_id in ((3, 1), (4, 2), (5, 3), (6, 4)):
+        line.put(batch(number, company_id))
+    order = [taken.company_id for _ in range(4) if (taken := line.take())]
+    assert order == [3, 4, 1, 2]
 
 
 def test_what_is_cleared_waits_no_more() -> None:
