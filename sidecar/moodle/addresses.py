@@ -33,6 +33,7 @@ _ADDRESS = re.compile(
     rf"({_WORD}(?:\.{_WORD})*)@(?:{_DOMAIN}|{_LITERAL})", re.IGNORECASE | re.ASCII | re.DOTALL
 )
 _FORBIDDEN = re.compile(r"[\r\n<>]")
+_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 _MAX_ADDRESS = 254
@@ -80,7 +81,7 @@ def to_ascii(address: str) -> str:
         raise AddressError(
             "the field holds more than one address" if many else "this is no mail address"
         )
-    if any(c <= " " or c == "\x7f" for c in address):
+    if _SPACE_OR_CONTROL.search(address):
         raise AddressError("the address has a space or a control character in it")
     return address
 

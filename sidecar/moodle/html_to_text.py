@@ -143,7 +143,10 @@ class _Page:
 
 def _plain(source: str) -> str:
     """Entities decoded, then every run of white space one space."""
-    return " ".join(_unescaped(source).split())
+    text = _unescaped(source)
+    if text.isprintable() and "  " not in text:  # one space is the only white space that prints
+        return text.strip(" ")
+    return " ".join(text.split())
 
 
 def _unescaped(source: str) -> str:
