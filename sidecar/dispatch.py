@@ -11,12 +11,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from sidecar.breaker import Breaker
+from sidecar.breakers import Breakers, Way
 from sidecar.connectors.base import Connector, Submission, Verdict
 from sidecar.errands import Errands
-from sidecar.errors import MoodleError, SidecarError
+from sidecar.errors import SidecarError
 from sidecar.fallback import Fallback, Recall
-from sidecar.handover import AtOnce, Desk, Handover
+from sidecar.handover import Desk
 from sidecar.handover_later import Later
 from sidecar.holds import Holds
 from sidecar.jobs import Source
@@ -26,13 +26,14 @@ from sidecar.mail import MailBatch, Outcome
 from sidecar.metrics.registry import Metrics
 from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.mail_settings import MailSettingsError, diversion
+from sidecar.preparing import BLOCKED_WAIT, Preparing
 from sidecar.quotas import Quotas
 from sidecar.recorder import Recorder
 from sidecar.render import Elsewhere
 from sidecar.routes import Route, Routes
 from sidecar.settings import Settings
 from sidecar.store import asks, queue
-from sidecar.store.companies import Companies, Company
+from sidecar.store.companies import Companies
 from sidecar.store.database import Database
 from sidecar.store.site import Lease
 
@@ -49,12 +50,6 @@ IN_LINE = 8
 
 WORK_AT_PROVIDER = 180
 """Seconds of work, by a company's own rate, that a provider has at most."""
-
-QUOTA_WAIT = 5
-"""Seconds after which a batch is looked at again for which the daily quota had no room."""
-
-BLOCKED_WAIT = 60
-"""Seconds after which a batch is looked at again that cannot be sent as things are set up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +80,21 @@ class Dispatcher:
         self._lease = lease
         self._recorder = recorder
         self._routes = routes
-        self._sources = sources
         self._metrics = metrics
         self._give_up_after = settings.give_up_after
         self._batch_size = settings.batch_size
+        self.quotas = Quotas(database, settings.batch_size)
         self._desk = Desk(database, lease, recorder, sources)
-        self._at_once = AtOnce(self._desk)
         self._later = Later(self._desk, settings.result_timeout, settings.batch_size, elsewhere)
+        self._preparing = Preparing(self._desk, self._later, self.quotas, sources)
         self._lock = threading.Lock()
         self._lanes: dict[Route, Lane] = {}
-        self._breakers: dict[tuple[int, str], Breaker] = {}
-        self._refused: dict[tuple[int, str], tuple[Route, str]] = {}
         self._interrupted: set[int] = set()
         self._fallback = Fallback(database, lease, sources, recall)
-        self._falling: Errands[tuple[int, str]] = Errands("the fallback waits", 0)
+        self._falling: Errands[Way] = Errands("the fallback waits", 0)
         self._stop = threading.Event()
         self._view: View | None = None
-        self.quotas = Quotas(database, settings.batch_size)
+        self.breakers = Breakers()
         self.holds = Holds()
         """What an admin holds back; replaced as a whole, also from another thread."""
 
@@ -137,9 +130,8 @@ class Dispatcher:
 
     def _try_what_is_set_up_anew(self, view: View) -> None:
         """A way that was refused is tried at once when its settings, such as its keys, change."""
-        with self._lock:
-            refused = list(self._refused.items())
-        for (company_id, provider), before in refused:
+        for way, before in self.breakers.refused().items():
+            company_id, provider = way
             company = view.companies.get(company_id)
             try:
                 now = self._routes.find(view.config, company, provider), company.provider
@@ -149,9 +141,7 @@ class Dispatcher:
                 continue
             with self._database.write(self._lease.token) as tx:
                 queue.make_due(tx, self._database, company_id, provider)
-            with self._lock:
-                self._refused.pop((company_id, provider), None)
-            self.breaker(company_id, provider).accept()
+            self.breakers.accept(way)
             log.info("company %d: %s is set up anew: what waits is tried now", company_id, provider)
 
     def halt(self) -> None:
@@ -162,21 +152,6 @@ class Dispatcher:
         """Whether any lane is at work."""
         with self._lock:
             return any(lane.holding or lane.thread for lane in self._lanes.values())
-
-    def breaker(self, company_id: int, provider: str) -> Breaker:
-        """The breaker between a company and a provider."""
-        with self._lock:
-            return self._breakers.setdefault((company_id, provider), Breaker())
-
-    def breakers(self) -> dict[tuple[int, str], Breaker]:
-        """(company, provider) → the breaker between them."""
-        with self._lock:
-            return dict(self._breakers)
-
-    def troubles(self) -> dict[int, str]:
-        """Company → why its mail waits, for those whose provider refused last."""
-        with self._lock:
-            return {c: b.reason for (c, _), b in self._breakers.items() if b.failures}
 
     def stop(self, seconds: float) -> None:
         """Finish what is in flight, take nothing new, close the connections."""
@@ -191,10 +166,9 @@ class Dispatcher:
     def _fill(self, view: View) -> None:
         if self.holds.everything:
             return
-        now = time.monotonic()
+        shut = self.breakers.shut()
         with self._lock:
             held = {i for lane in self._lanes.values() for i in lane.holding} | self._interrupted
-            shut = {key for key, breaker in self._breakers.items() if breaker.is_open(now)}
             ways = Counter((batch.company_id, batch.provider) for batch in self._in_line())
             shut |= {way for way, number in ways.items() if number >= IN_LINE}
         with self._database.read() as conn:
@@ -249,10 +223,9 @@ class Dispatcher:
         return room
 
     def _enqueue(self, route: Route, batch: queue.DueBatch) -> None:
+        probing = self.breakers.is_probing((batch.company_id, route.provider))
         with self._lock:
             held = [b for lane in self._lanes.values() for b in lane.holding.values()]
-            breaker = self._breakers.get((batch.company_id, route.provider))
-            probing = breaker is not None and breaker.failures > 0
             if self._stop.is_set() or any(b.id == batch.id for b in held):
                 return
             if probing and any(b.company_id == batch.company_id for b in held):
@@ -325,15 +298,9 @@ class Dispatcher:
             if self._must_wait(lane, batch.id):
                 self._let_go(lane, batch.id)
                 continue
-            if batch.source not in self._sources:
-                reason = f"source {batch.source} is not built yet"
-                self._desk.put_back([batch.id], BLOCKED_WAIT, reason)
-                ready = None
-            else:
-                if not connector.learns_at_once:
-                    self._expect(view, connector, soon, start=many)
-                with self._metrics.dispatch_seconds.labels(connector.name).time():
-                    ready = self._prepare(batch, connector, view)
+            self._preparing.expect(soon, connector, view.companies, start=many)
+            with self._metrics.dispatch_seconds.labels(connector.name).time():
+                ready = self._preparing.prepare(batch, connector, view.companies)
             if ready is not None:
                 lane.handed_at[batch.id] = time.monotonic()
                 self._recorder.introduce(
@@ -343,70 +310,29 @@ class Dispatcher:
             else:
                 self._let_go(lane, batch.id)
 
-    def _expect(
-        self, view: View, connector: Connector, batches: Sequence[queue.DueBatch], *, start: bool
-    ) -> None:
-        for batch in batches:
-            if batch.source in self._sources:
-                company = view.companies.get(batch.company_id)
-                self._later.expect(batch, connector, company, start=start)
-
-    def _prepare(self, batch: queue.DueBatch, connector: Connector, view: View) -> MailBatch | None:
-        company = view.companies.get(batch.company_id)
-        try:
-            if company.daily_quota:
-                return self._prepare_within_quota(batch, connector, company)
-            return self._way(connector).prepare(batch, connector, company)
-        except MoodleError as error:  # as the site is set up now, nobody can render it
-            self._desk.put_back([batch.id], BLOCKED_WAIT, str(error))
-            return None
-
-    def _prepare_within_quota(
-        self, batch: queue.DueBatch, connector: Connector, company: Company
-    ) -> MailBatch | None:
-        with self.quotas.turn(company.company_id):
-            room = self.quotas.room(company)
-            if room <= 0:
-                self._desk.put_back([batch.id], QUOTA_WAIT, self.quotas.reason(company))
-                return None
-            ready = self._way(connector).prepare(batch, connector, company, room)
-            if ready is not None:
-                self.quotas.take(
-                    company.company_id,
-                    batch.id,
-                    len(ready.packed.ids if ready.packed else ready.mails),
-                    one_by_one=connector.learns_at_once,
-                )
-            return ready
-
-    def _way(self, connector: Connector) -> Handover:
-        return self._at_once if connector.learns_at_once else self._later
-
     def _finish(self, lane: Lane, connector: Connector, submission: Submission) -> None:
         batch = lane.holding[submission.batch_id]
-        breaker = self.breaker(batch.company_id, lane.route.provider)
+        way = batch.company_id, lane.route.provider
+        handover = self._preparing.way(connector)
         self._count(lane, batch, submission)
         if submission.verdict in (Verdict.ACCEPTED, Verdict.UNCERTAIN):
             if submission.verdict is Verdict.ACCEPTED:
-                breaker.accept()
-                with self._lock:
-                    self._refused.pop((batch.company_id, lane.route.provider), None)
+                self.breakers.accept(way)
             else:
                 log.warning(
                     "job %d batch %d counts as accepted, its results will tell: %s",
                     batch.job_id, batch.id, submission.reason,
                 )  # fmt: skip
-            self._way(connector).accept(batch, submission)
+            handover.accept(batch, submission)
         else:
             reason = f"{submission.code} {submission.reason}".strip()
             for_good = submission.verdict is Verdict.REFUSED_FOR_GOOD
-            wait = breaker.refuse(time.monotonic(), reason, for_good)
-            log.warning("job %d batch %d waits %.0f s: %s", batch.job_id, batch.id, wait, reason)
-            self._way(connector).refuse(batch, math.ceil(wait), reason)
+            wait = self.breakers.refuse(way, reason, for_good=for_good)
             if view := self._view:
-                settings = lane.route, view.companies.get(batch.company_id).provider
-                with self._lock:
-                    self._refused[batch.company_id, lane.route.provider] = settings
+                set_up = lane.route, view.companies.get(batch.company_id).provider
+                self.breakers.refused_as(way, set_up)
+            log.warning("job %d batch %d waits %.0f s: %s", batch.job_id, batch.id, wait, reason)
+            handover.refuse(batch, math.ceil(wait), reason)
         self._let_go(lane, batch.id)
 
     def _count(self, lane: Lane, batch: queue.DueBatch, submission: Submission) -> None:
@@ -430,8 +356,7 @@ class Dispatcher:
 
         In a thread of its own: the provider is asked for what it has, and may not answer.
         """
-        now = time.monotonic()
-        down = [w for w, b in self.breakers().items() if b.down_for(now) > self._give_up_after]
+        down = self.breakers.down_for(self._give_up_after)
         self._falling.begin(
             {
                 (company_id, provider): partial(

@@ -184,7 +184,7 @@ class Leader:
     def inside(self) -> Inside:
         """What /readyz and the metrics show; from another thread."""
         doubts = {doubt for found in dict(self._doubts).values() for doubt in found}
-        return Inside(self.dispatcher.breakers(), self.dispatcher.holds, tuple(sorted(doubts)))
+        return Inside(self.dispatcher.breakers.all(), self.dispatcher.holds, tuple(sorted(doubts)))
 
     def show_depths(self) -> None:
         """Ask each provider that has queues how much waits there. Raises DatabaseError."""
@@ -328,7 +328,7 @@ class Leader:
                 return "task_disabled"
             if self._doubts.get(poller.task):
                 return "lock_in_doubt"
-            breaker = self.dispatcher.breaker(company_id, company.provider)
+            breaker = self.dispatcher.breakers.of((company_id, company.provider))
             if company.fallback == "moodle" and breaker.is_open(time.monotonic()):
                 return "provider_down"
             try:
@@ -356,7 +356,7 @@ class Leader:
 
     def _show_state(self, observation: Observation) -> None:
         """Write what blocks and what waits into our row, for the pages, when it has changed."""
-        troubles = {str(c): reason for c, reason in self.dispatcher.troubles().items()}
+        troubles = {str(c): reason for c, reason in self.dispatcher.breakers.troubles().items()}
         if time.monotonic() - self._counted_at >= COUNT_SECONDS:
             self._counted_at = time.monotonic()
             self._backlog = {
