@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sidecar import settle
 from sidecar.context import Context
+from sidecar.duties import Duties
 from sidecar.errors import (
     ConfigError,
     DatabaseError,
@@ -21,15 +21,15 @@ from sidecar.errors import (
     StoreError,
 )
 from sidecar.health import Health, Inside, Part
-from sidecar.leader import Blocked, Leader, Teller
-from sidecar.metrics.exporter import Door, Exporter
+from sidecar.leader import Blocked, Leader
+from sidecar.metrics.door import door
+from sidecar.metrics.exporter import Exporter
 from sidecar.metrics.facts import FACTS, NOW, FactsCollector
 from sidecar.recorder import Recorder
 from sidecar.rest import Rest
-from sidecar.settings import Settings
-from sidecar.store import results
 from sidecar.store.site import SiteRow
 from sidecar.systemd import Service
+from sidecar.teller import Teller
 from sidecar.timetable import Timetable
 from sidecar.watched import WatchedFiles
 
@@ -48,24 +48,6 @@ RECORD_SECONDS = 3.0
 GIVE_UP_SECONDS = 30.0
 """How long ``--until-idle`` waits for a database that refuses."""
 
-RESULTS_SECONDS = 0.5
-"""Pause between looks at the results inbox, when the last look found nothing."""
-
-FEEDBACK_SECONDS = 5.0
-"""Pause between looks for bounces and complaints."""
-
-SETTLE_SECONDS = 1.0
-FACTS_SECONDS = 60.0
-TIDY_SECONDS = 15.0
-"""Pause between looks for jobs to forget, while there are any."""
-
-RESTING_SECONDS = 3_600.0
-"""The same, once there are none."""
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-LEDGER_SHARE = 100
-"""Of so many seconds the ledger takes at most one: on a long history it is proved less often."""
 KEPT_FACTS_SECONDS = 10.0
 """How long what the tables said is good enough for the next scrape."""
 
@@ -105,13 +87,12 @@ class Daemon:
         self._led_by = ""
         self._failure: SidecarError | None = None
         self._teller = Teller()
-        self._tidy_at = 0.0
-        self._ledger_due = 0.0
         self._service = Service()
         self._health = Health(context, self._inside)
         self._recorder = Recorder(context.database, context.lease, context.metrics)
         self._routes = context.routes(context.lease.guard)
         self._timetable = Timetable()
+        self._duties = Duties(context, self._recorder, lambda: self._leader, self._resting)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or until nothing is left; raises SidecarError."""
@@ -124,12 +105,7 @@ class Daemon:
         exporter = self._serve_metrics()
         self._timetable.every(settings.lease_seconds / 3, self._renew, "lease")
         self._timetable.every(settings.poll_interval, self._cycle, "cycle")
-        self._timetable.every(RESULTS_SECONDS, self._take_results, "results")
-        self._timetable.every(FEEDBACK_SECONDS, self._take_feedback, "feedback")
-        self._timetable.every(SETTLE_SECONDS, self._settle, "settle")
-        self._timetable.every(SETTLE_SECONDS, self._answer_questions, "questions")
-        self._timetable.every(FACTS_SECONDS, self._facts, "facts")
-        self._timetable.every(TIDY_SECONDS, self._tidy, "tidy")
+        self._duties.begin(self._timetable)
         self._timetable.start()
         log.info("started")
         try:
@@ -172,7 +148,7 @@ class Daemon:
             return None
         try:
             registry, health = self._context.metrics.registry, self._health
-            exporter = Exporter(registry, health.alive, health.ready, _door(settings))
+            exporter = Exporter(registry, health.alive, health.ready, door(settings))
         except OSError as error:
             log.warning("metrics_port %d cannot be served: %s", settings.metrics_port, error)
             return None
@@ -188,13 +164,13 @@ class Daemon:
         self._ending = True
         if not self.changed:
             self._service.stopping()
-        for name in ("cycle", "facts", "results", "feedback", "questions", "tidy"):
-            self._timetable.remove(name)
+        self._timetable.remove("cycle")
+        self._duties.end(self._timetable)
         if self._leader:
             self._leader.stop_claiming()
             self._leader.stop(STOP_SECONDS)
         self._recorder.stop(RECORD_SECONDS)
-        self._settle()
+        self._duties.settle()
         self._timetable.stop()
         try:
             self._context.lease.release()
@@ -307,123 +283,3 @@ class Daemon:
         wait = max(0.02, next_at - time.monotonic())
         if wait < self._context.settings.poll_interval and not self._ending:
             self._timetable.soon("cycle", wait)
-
-    def _take_results(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held():
-            return
-        try:
-            if self._resting() and not leader.listens:
-                return
-            while leader.take_results() and not self._ending:
-                pass
-        except (DatabaseError, StoreError) as error:
-            log.warning("results wait: %s", error)
-        except Exception:
-            log.exception("results wait: a defect")
-
-    def _take_feedback(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held():
-            return
-        try:
-            leader.take_feedback()
-        except (DatabaseError, StoreError) as error:
-            log.warning("feedback waits: %s", error)
-        except Exception:
-            log.exception("feedback waits: a defect")
-
-    def _settle(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held():
-            return
-        dirty = self._recorder.take_dirty()
-        seconds = self._context.metrics.settle_seconds.labels("refresh")
-        try:
-            if not dirty and self._resting():
-                return
-            leader.answer_urgent()
-            with seconds.time():
-                settle.refresh(self._context.database, self._context.lease, dirty)
-        except SidecarError as error:
-            self._recorder.touch(dirty)
-            log.warning("jobs could not be brought up to date: %s", error)
-
-    def _answer_questions(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held():
-            return
-        try:
-            if not self._resting():
-                leader.answer_questions()
-        except SidecarError as error:
-            log.warning("questions wait: %s", error)
-
-    def _tidy(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held() or time.monotonic() < self._tidy_at:
-            return
-        more = False
-        try:
-            more = leader.tidy()
-        except SidecarError as error:
-            log.warning("old jobs are not deleted now: %s", error)
-        except Exception:
-            log.exception("old jobs are not deleted now: a defect")
-        if not more:
-            self._tidy_at = time.monotonic() + RESTING_SECONDS
-
-    def _facts(self) -> None:
-        leader = self._leader
-        if leader is None or not self._context.lease.held():
-            return
-        try:
-            leader.show_depths()
-            leader.show_rates()
-            self._prove_ledger()
-        except (DatabaseError, StoreError) as error:
-            log.warning("the ledger could not be read: %s", error)
-        except Exception:
-            log.exception("facts are missing: a defect")
-
-    def _prove_ledger(self) -> None:
-        """Show whether captured mails and their states agree. Raises DatabaseError."""
-        started, database = time.monotonic(), self._context.database
-        if started < self._ledger_due:
-            return
-        with database.read() as conn:
-            difference = results.ledger_difference(conn, database)
-        now = time.monotonic()
-        self._ledger_due = now + LEDGER_SHARE * (now - started)
-        self._context.metrics.ledger_difference.set(difference)
-        if difference:
-            log.error("ledger difference %d: captured mails and their states disagree", difference)
-
-
-def _door(settings: Settings) -> Door:
-    """Where the metrics are served; raises ConfigError if the password cannot be read."""
-    password = ""
-    if settings.metrics_password_file is not None:
-        try:
-            password = settings.metrics_password_file.read_text("utf-8").strip()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise ConfigError(
-                f"metrics_password_file: {settings.metrics_password_file} cannot be read ({reason})"
-            ) from None
-        if not password:
-            raise ConfigError(f"metrics_password_file: {settings.metrics_password_file} is empty")
-    local = settings.metrics_host in LOOPBACK
-    if not local and not (settings.metrics_user and settings.metrics_tls_cert):
-        log.warning(
-            "metrics_host %s can be reached from elsewhere: set metrics_tls_cert and metrics_user",
-            settings.metrics_host,
-        )
-    return Door(
-        settings.metrics_host,
-        settings.metrics_port,
-        settings.metrics_tls_cert,
-        settings.metrics_tls_key,
-        settings.metrics_user,
-        password,
-    )

@@ -10,7 +10,7 @@ from sidecar.dispatch import Dispatcher, View
 from sidecar.errors import SidecarError
 from sidecar.health import Inside
 from sidecar.holds import holds_now
-from sidecar.moodle.lock_check import lock_doubts
+from sidecar.lock_watch import LockWatch
 from sidecar.moodle.mail_settings import MailSettingsError
 from sidecar.pollers.base import Gate, Poller
 from sidecar.pollers.depths import Depths
@@ -27,20 +27,11 @@ from sidecar.retention import Retention, retention_days
 from sidecar.routes import Routes
 from sidecar.store import asks, requests, results
 from sidecar.store.companies import Companies
-from sidecar.store.database import translated
 from sidecar.store.pauses import EVERYTHING, paused_jobs, unfinished_batches
 from sidecar.store.site import SiteRow, read_site, update_state
+from sidecar.teller import Teller
 
 log = logging.getLogger(__name__)
-
-LOCK_CHECK_SECONDS = 3600.0
-"""How often the proof that cron's lock is shared is made anew."""
-
-DOUBT_SECONDS = 5.0
-"""How often, while it is in doubt."""
-
-TELL_SECONDS = 600.0
-"""How often a reason that stands is logged again."""
 
 COUNT_SECONDS = 10.0
 """How often what waits is written down for pages and `status`."""
@@ -51,20 +42,6 @@ SOON_SECONDS = 60.0
 
 class Blocked(SidecarError):  # noqa: N818 - a state of the site
     """Nothing may move now."""
-
-
-class Teller:
-    """Logs a standing reason once, not with every cycle."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, float] = {}
-
-    def tell(self, text: str, reason: str) -> None:
-        """Warn, unless the same was said lately."""
-        key, now = f"{text}{reason}", time.monotonic()
-        if now - self._told.get(key, -TELL_SECONDS) >= TELL_SECONDS:
-            self._told[key] = now
-            log.warning(text, reason)
 
 
 class Leader:
@@ -87,8 +64,7 @@ class Leader:
         self._context = context
         self._routes = routes
         self._teller = teller
-        self._doubts: dict[str, list[str]] = {}
-        self._doubts_checked: float | None = None
+        self._locks = LockWatch(context, teller)
         self._shown: dict[str, object] = {}
         self.listens = True
         """Whether providers have to be asked for results, as of the last cycle."""
@@ -166,7 +142,7 @@ class Leader:
         companies = context.companies()
         self.listens = bool(self._routes.reporting(companies))
         self.look_at_holds()
-        self._check_lock()
+        self._locks.check()
         held = frozenset(p.name for p in self._pollers.values() if p.task in observation.off)
         tick = partial(self.dispatcher.tick, View(observation.config, companies, held))
         self._held_sources = held
@@ -183,8 +159,8 @@ class Leader:
 
     def inside(self) -> Inside:
         """What /readyz and the metrics show; from another thread."""
-        doubts = {doubt for found in dict(self._doubts).values() for doubt in found}
-        return Inside(self.dispatcher.breakers.all(), self.dispatcher.holds, tuple(sorted(doubts)))
+        doubts = tuple(self._locks.doubts())
+        return Inside(self.dispatcher.breakers.all(), self.dispatcher.holds, doubts)
 
     def show_depths(self) -> None:
         """Ask each provider that has queues how much waits there. Raises DatabaseError."""
@@ -326,7 +302,7 @@ class Leader:
                 return "company_not_enabled"
             if poller.task in observation.off:
                 return "task_disabled"
-            if self._doubts.get(poller.task):
+            if self._locks.is_in_doubt(poller.task):
                 return "lock_in_doubt"
             breaker = self.dispatcher.breakers.of((company_id, company.provider))
             if company.fallback == "moodle" and breaker.is_open(time.monotonic()):
@@ -340,20 +316,6 @@ class Leader:
 
         return gate
 
-    def _check_lock(self) -> None:
-        now = time.monotonic()
-        wait = DOUBT_SECONDS if any(self._doubts.values()) else LOCK_CHECK_SECONDS
-        if self._doubts_checked is not None and now - self._doubts_checked < wait:
-            return
-        context = self._context
-        for task in context.tasks:
-            with translated(), context.database.connection_for_writing() as conn:
-                doubts = lock_doubts(conn, context.tables, context.lock(task), task)
-            self._doubts[task] = doubts
-            if doubts:
-                self._teller.tell(f"nothing is claimed of {task}: %s", "; ".join(doubts))
-        self._doubts_checked = now
-
     def _show_state(self, observation: Observation) -> None:
         """Write what blocks and what waits into our row, for the pages, when it has changed."""
         troubles = {str(c): reason for c, reason in self.dispatcher.breakers.troubles().items()}
@@ -366,7 +328,7 @@ class Leader:
         shown: dict[str, object] = {
             "backlog": self._backlog,
             "blocked": [*observation.blocked, *observation.off.values()],
-            "lock_doubts": sorted({doubt for found in self._doubts.values() for doubt in found}),
+            "lock_doubts": self._locks.doubts(),
             "troubles": troubles,
         }
         if shown == self._shown:
