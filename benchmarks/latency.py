@@ -29,7 +29,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     """Add ``latency`` to the benchmarks."""
     parser = commands.add_parser("latency", help=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=20, help="small jobs, idle and under load")
-    parser.add_argument("--load", type=int, default=50_000, help="mails of the big job")
+    parser.add_argument("--load", type=int, default=100_000, help="mails of the big job")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.set_defaults(run=run)
 
