@@ -139,6 +139,8 @@ class QueuePoller(ABC):
         self._show_left(plan, now)
         self.settled = self.peek.walked and not plan.claims
         self.resting = self.peek.resting
+        if self._free_until > time.monotonic():
+            plan.wait_until(self._free_until)
         return plan.next_at
 
     def _look(

@@ -28,7 +28,7 @@ def poller_of(config: Path, name: str) -> Iterator[tuple[Context, Poller]]:
 
 def claim(
     context: Context, poller: Poller, company: int = 0, claimed: Callable[[], None] = lambda: None
-) -> None:
-    """One poll that claims whatever waits of a company; nothing is sent."""
+) -> float | None:
+    """One poll that claims whatever waits of a company; returns what it says. Nothing is sent."""
     companies = Companies({company: Company(company, enabled=True)}, Company(0))
-    poller.poll(context.observe().config, companies, lambda _: "", claimed)
+    return poller.poll(context.observe().config, companies, lambda _: "", claimed)
