@@ -6,7 +6,6 @@ min_age 3 s): first alone, then while a job of another company is being sent.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def trickle(made: BenchSite, jobs: int, record: Path) -> list[float]:
     waits: list[float] = []
     with record.open("rb") as file:
         for _ in range(jobs):
-            file.seek(0, os.SEEK_END)
+            news(file)  # of others
             people = made.site.add_users(SMALL, JOB)
             made.site.queue("user_create", SMALL, people)
             visible = time.time()
