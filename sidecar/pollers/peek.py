@@ -23,7 +23,7 @@ PAGE = 5_000
 MAX_WAITING = 100_000
 """Rows that are remembered; while so many wait, no more are read."""
 
-MAX_OF_GROUP = 20_000
+MAX_OF_GROUP = 10_000
 """Rows of one group that are remembered: a company with a million must not hide the others."""
 
 LONG_PAGE = 50_000

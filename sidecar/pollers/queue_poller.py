@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.5
 come meanwhile gets its own."""
 
 LOOK_SHARE = 0.2
-"""Part of a drain's time that looking may take, however much waits."""
+"""Part of a drain's time that looking may take, however much waits; when something ripens, half."""
 
 VERIFIED_SECONDS = 5.0
 """How long it is good enough that the rows of a group were looked at again."""
@@ -213,11 +213,9 @@ class QueuePoller(ABC):
                 yield chunk
                 claimed()
                 if (began := time.monotonic()) >= look_at and not self._turns.new:
-                    self._turns.plan(look()[0].claims)
-                    ended = time.monotonic()
-                    look_at = ended + LOOK_SECONDS
-                    if self.peek.walked:  # else somebody may be there who had no turn yet
-                        look_at = max(look_at, ended + (ended - began) / LOOK_SHARE)
+                    plan, _, _ = look()
+                    self._turns.plan(plan.claims)
+                    look_at = self._next_look(began, time.monotonic(), plan.next_at)
 
         with translated(), self._database.connection_for_writing() as conn:
             try:
@@ -226,6 +224,15 @@ class QueuePoller(ABC):
             except (LockBusyError, LockUnusableError) as busy:
                 self._lock_busy(busy=True)
                 log.info("nothing more is claimed now: %s", busy)
+
+    def _next_look(self, began: float, ended: float, ripens: float | None) -> float:
+        """When a drain looks again after a look: sooner if something ripens, or if somebody may be
+        there who had no turn yet."""
+        soon, spent = ended + LOOK_SECONDS, ended - began
+        if not self.peek.walked:
+            return soon
+        at = max(soon, ended + spent / LOOK_SHARE)
+        return at if ripens is None else min(at, max(soon, ended + spent, ripens))
 
     def _lock_busy(self, *, busy: bool) -> None:
         now = time.monotonic()
