@@ -325,6 +325,8 @@ class Dispatcher:
                 )  # fmt: skip
             handover.accept(batch, submission)
         else:
+            if submission.progressed:
+                self.breakers.accept(way)
             reason = f"{submission.code} {submission.reason}".strip()
             for_good = submission.verdict is Verdict.REFUSED_FOR_GOOD
             wait = self.breakers.refuse(way, reason, for_good=for_good)

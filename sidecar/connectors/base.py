@@ -33,7 +33,8 @@ class Submission:
 
     ACCEPTED: the provider has it (or, for smtp, every mail of it was tried); REFUSED: definitely
     not taken, later may work; REFUSED_FOR_GOOD: definitely not taken, an admin must act;
-    UNCERTAIN: counts as accepted. code and reason say why, for the admin.
+    UNCERTAIN: counts as accepted. code and reason say why, for the admin. progressed: it refuses
+    now and took mail a moment ago, so it is not down.
     """
 
     batch_id: int
@@ -41,6 +42,7 @@ class Submission:
     provider_id: str = ""
     code: str = ""
     reason: str = ""
+    progressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

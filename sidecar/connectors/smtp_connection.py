@@ -90,7 +90,10 @@ class Connection:
             self._known = (open_, untried(mail, open_.batch.id, result), None)
             self._submit.refuse_sender(open_, mail.envelope_from, refused)
         else:
-            self._known = (open_, outcome(mail, open_.batch.id, result), None)
+            became = outcome(mail, open_.batch.id, result)
+            self._known = (open_, became, None)
+            if became.status is Recipient.SENT:
+                self._submit.took()
 
     async def _in_turn(self, session: SmtpSession) -> bool:
         """Wait as the rate says; whether to send now."""

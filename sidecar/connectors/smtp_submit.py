@@ -46,6 +46,7 @@ class Submit:
         self._open: list[Open] = []
         self._refused_senders: dict[str, ConnectorError] = {}
         self._trouble: ConnectorError | None = None
+        self._progressed = False
         self._error: BaseException | None = None
         self._unreported: list[tuple[Sequence[Outcome], asyncio.Future[Collection[int]]]] = []
         self._reporting: asyncio.Task[None] | None = None
@@ -74,9 +75,9 @@ class Submit:
         """After ``run``: the batches for whose mails no connection could be had."""
         if self._trouble:
             for open_ in self._open:
-                yield _refused(open_.batch, self._trouble)
+                yield _refused(open_.batch, self._trouble, progressed=self._progressed)
             for batch in () if self._closing else self._batches:
-                yield _refused(batch, self._trouble)
+                yield _refused(batch, self._trouble, progressed=self._progressed)
 
     def close(self) -> None:
         """Take no more mails and no more batches."""
@@ -151,6 +152,10 @@ class Submit:
     def answered(self) -> None:
         """The server answered for a mail."""
         self.connector.growth.answered(time.monotonic())
+
+    def took(self) -> None:
+        """The server took a mail: if no connection can be had after that, it is not down."""
+        self._progressed = True
 
     def guard(self) -> None:
         """What every connection asks before DATA and before the final dot."""
@@ -261,7 +266,9 @@ class Submit:
             self.results.put(open_.refusal or accepted)
 
 
-def _refused(batch: MailBatch, trouble: ConnectorError) -> Submission:
+def _refused(batch: MailBatch, trouble: ConnectorError, *, progressed: bool = False) -> Submission:
     for_good = isinstance(trouble, AuthFailed | Rejected)
     verdict = Verdict.REFUSED_FOR_GOOD if for_good else Verdict.REFUSED
-    return Submission(batch.id, verdict, code=trouble.code, reason=str(trouble))
+    return Submission(
+        batch.id, verdict, code=trouble.code, reason=str(trouble), progressed=progressed
+    )

@@ -40,6 +40,21 @@ def test_a_refusal_after_mail_from_is_the_mails_own(
     assert ledger.states(batch.mails)[Recipient.SENT] == len(sink.messages) == 2
 
 
+def test_a_server_that_takes_one_mail_a_connection_and_lets_in_every_second_is_not_down(
+    sink: Sink, make: Make
+) -> None:
+    sink.rules = [
+        Rule("dot", "250 2.0.0 taken", drop=True, keep=True),
+        Rule("connect", drop=True, skip=1),
+    ]
+    connector = make(connections=1)
+    submissions, ledger = submit(connector, batch := make_batch(2), make_batch(1))
+    assert [(s.verdict, s.progressed) for s in submissions] == [(Verdict.REFUSED, True)] * 2
+    assert ledger.states(batch.mails) == {Recipient.SENT: 1, Recipient.PENDING: 1}
+    (submission,), _ = submit(connector, make_batch(1))
+    assert (submission.verdict, submission.progressed) == (Verdict.REFUSED, False)
+
+
 @pytest.mark.parametrize(
     ("step", "code"), [*(("mail", code) for code in CODES), ("rcpt", CODES[-1])]
 )

@@ -1,4 +1,4 @@
-"""SMTP as sites have it: a dead first host, DKIM, OAuth at one company."""
+"""SMTP as sites have it: a dead first host, DKIM, OAuth at one company, a moody server."""
 
 import re
 from base64 import b64encode
@@ -8,7 +8,9 @@ import dkim
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from sidecar.demo.sink import Rule
 from tests.e2e.world import World
+from tests.support.wait import wait_for
 
 NOREPLY = "noreply@learn.example.test"
 
@@ -57,6 +59,21 @@ def test_a_dead_first_host_a_key_and_a_company_with_oauth(world: World, tmp_path
     private.unlink()
     check = world.command("check", ok=False)
     assert said(check, "warn", "company 1 .*without DKIM signature: there is no .*own.private")
+
+
+def test_a_server_that_lets_us_in_now_and_then_is_not_left_alone_for_long(world: World) -> None:
+    one = {"smtp_connections": 1, "smtp_max_connections": 1}
+    world.config = world.write_config(world.url, **one)
+    world.sink.rules = [
+        Rule("dot", "250 2.0.0 taken", drop=True, keep=True),
+        *(Rule("connect", drop=True, skip=passed, times=1) for passed in (1, 2)),
+    ]
+    world.site.queue("user_create", 1, world.site.add_users(1, 12))
+    with world.start() as daemon:
+        wait_for(lambda: world.states() == {"sent": 12}, 60, "all mails are sent")
+        assert daemon.stop() == 0
+    waits = re.findall(r"waits (\d+) s: .*the server closed", daemon.output())
+    assert waits == ["5", "5"], "mail went out between them: the server is not down"
 
 
 def said(check: str, level: str, pattern: str) -> bool:

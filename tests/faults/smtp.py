@@ -95,7 +95,7 @@ def drops(step: str, keep: bool = False) -> Rules:
     if step in {"connect", "ehlo"}:
         return lambda dose: [
             Share(step, drop=True, times=dose, of=2),
-            Share("mail", drop=True, of=2),
+            Rule("dot", reply="250 2.0.0 taken", drop=True, keep=True),
         ]
     return lambda dose: [Share(step, drop=True, keep=keep, times=dose)]
 
