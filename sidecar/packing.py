@@ -61,33 +61,16 @@ def pack(
     batch_key: of the first group. It is compressed once; of the others, only what could be too
     large uncompressed.
     """
-    groups: list[_Group] = []
-    too_large: list[Mail] = []
-    group = _Group(limit, batch_size, batch_key)
-
-    def place(row: Sequence[Mail]) -> None:
-        nonlocal group
-        if group.add(row):
-            return
-        fresh = _Group(limit, batch_size, batch_key)
-        if fresh.add(row):
-            groups.append(group)
-            group = fresh
-        elif len(row) == 1:
-            too_large.append(row[0])
-        else:
-            for mail in row:
-                place([mail])
-
+    packing = _Packing(limit, batch_size, batch_key)
     for _, row in groupby(mails, key=lambda mail: id(mail.content)):
         of_row = list(row)
         large = [mail for mail in of_row if mail_limit and mail_bytes(mail) > mail_limit]
-        too_large += large
+        packing.too_large += large
         if rest := [mail for mail in of_row if mail not in large]:
-            place(rest)
-    groups += [group] if group.mails else []
+            packing.place(rest)
+    groups = [group for group in packing.groups if group.mails]
     first = groups[0].packed() if groups else None
-    return Packed(tuple(tuple(g.mails) for g in groups), tuple(too_large), first)
+    return Packed(tuple(tuple(g.mails) for g in groups), tuple(packing.too_large), first)
 
 
 def mail_bytes(mail: Mail) -> int:
@@ -103,6 +86,31 @@ def pack_all(mails: Sequence[Mail], batch_key: str) -> PackedMails:
     """All of ``mails``, one or more, in one message of any size; equal for equal input."""
     ids = tuple(mail.id for mail in mails)
     return PackedMails(ids, encode_head(mails[0]), encode_emails(mails, batch_key))
+
+
+class _Packing:
+    """Groups in the making; the last one takes more."""
+
+    def __init__(self, limit: int, batch_size: int, batch_key: str) -> None:
+        self._limit, self._batch_size, self._key = limit, batch_size, batch_key
+        self.groups = [self._new_group()]
+        self.too_large: list[Mail] = []
+
+    def place(self, row: Sequence[Mail]) -> None:
+        """Put mails of one row, one or more, into the last group, or into a new one."""
+        if self.groups[-1].add(row):
+            return
+        fresh = self._new_group()
+        if fresh.add(row):
+            self.groups.append(fresh)
+        elif len(row) == 1:
+            self.too_large.append(row[0])
+        else:
+            for mail in row:
+                self.place([mail])
+
+    def _new_group(self) -> "_Group":
+        return _Group(self._limit, self._batch_size, self._key)
 
 
 class _Group:
