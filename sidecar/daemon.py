@@ -1,6 +1,5 @@
 """The daemon: a scheduler, signals, leadership; one cycle of work at a time."""
 
-import gc
 import logging
 import signal
 import sys
@@ -20,6 +19,7 @@ from sidecar.errors import (
     SidecarError,
     StoreError,
 )
+from sidecar.garbage import collect_seldom
 from sidecar.health import Health, Inside, Part
 from sidecar.leader import Blocked, Leader
 from sidecar.metrics.door import door
@@ -97,7 +97,7 @@ class Daemon:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or until nothing is left; raises SidecarError."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        gc.freeze()  # no collection looks again through all that was imported
+        collect_seldom()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_hangup)

@@ -4,7 +4,6 @@ The process only reads, holds no lock, and ends with ours however ours ends: its
 """
 
 import contextlib
-import gc
 import logging
 import multiprocessing
 import signal
@@ -16,6 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from sidecar.context import Context
 from sidecar.errors import SidecarError
+from sidecar.garbage import collect_seldom
 from sidecar.render import Rendered, Task, render
 from sidecar.settings import Settings
 
@@ -120,7 +120,7 @@ def _serve(pipe: Connection, settings: Settings, site_uid: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # meant for the process that asks
     context = Context(settings)
     sources = context.pollers(site_uid)
-    gc.freeze()  # no collection looks again through all that was imported
+    collect_seldom()
     with contextlib.suppress(EOFError, OSError):
         pipe.send("ready")
         while True:
