@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from sidecar.moodle.mail_settings import Diversion
+from sidecar.rota import Rota
 from sidecar.routes import Route
 from sidecar.store.queue import DueBatch
 
@@ -14,8 +15,7 @@ class Line:
 
     def __init__(self) -> None:
         self._waiting: dict[int, list[DueBatch]] = {}
-        self._last: dict[int, int] = {}
-        self._number = 0
+        self._rota: Rota[int] = Rota()
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -26,11 +26,10 @@ class Line:
 
     def take(self) -> DueBatch | None:
         """The next one; None if none waits."""
-        company_id = self._next_company()
+        company_id = self._rota.next(self._waiting)
         if company_id is None:
             return None
-        self._number += 1
-        self._last[company_id] = self._number
+        self._rota.took(company_id)
         batch, *rest = self._waiting.pop(company_id)
         if rest:
             self._waiting[company_id] = rest
@@ -38,7 +37,7 @@ class Line:
 
     def next(self) -> DueBatch | None:
         """What ``take`` would return."""
-        company_id = self._next_company()
+        company_id = self._rota.next(self._waiting)
         return None if company_id is None else self._waiting[company_id][0]
 
     def batches(self) -> list[DueBatch]:
@@ -48,10 +47,7 @@ class Line:
     def clear(self) -> None:
         """Nothing waits; nobody had a turn."""
         self._waiting.clear()
-        self._last.clear()
-
-    def _next_company(self) -> int | None:
-        return min(self._waiting, key=lambda company: self._last.get(company, 0), default=None)
+        self._rota.clear()
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sidecar.grouping import Group
+from sidecar.rota import Rota
 
 FEWEST = 50
 """Rows of a group's first chunk, if so many wait."""
@@ -17,8 +18,7 @@ class Turns:
         self._first = first
         self._size = size
         self._claims: dict[Group, list[int]] = {}
-        self._last: dict[Group, int] = {}
-        self._number = 0
+        self._rota: Rota[Group] = Rota()
 
     def plan(self, claims: Mapping[Group, Collection[int]]) -> None:
         """These rows are to be claimed now, and no others; who had a turn is remembered."""
@@ -26,15 +26,14 @@ class Turns:
 
     def next(self) -> tuple[Group, Sequence[int]] | None:
         """The next chunk; None if nothing is left."""
-        if not self._claims:
-            self._last.clear()
+        group = self._rota.next(self._claims)
+        if group is None:
+            self._rota.clear()
             return None
-        group = min(self._claims, key=lambda group: self._last.get(group, 0))
         size = self._size
-        if group not in self._last:
+        if not self._rota.had_turn(group):
             size = min(size, max(FEWEST, self._first // len(self._claims)))
-        self._number += 1
-        self._last[group] = self._number
+        self._rota.took(group)
         ids = self._claims.pop(group)
         if rest := ids[size:]:
             self._claims[group] = rest
@@ -43,7 +42,7 @@ class Turns:
     @property
     def new(self) -> bool:
         """Whether any group had no turn yet."""
-        return not self._claims.keys() <= self._last.keys()
+        return not all(map(self._rota.had_turn, self._claims))
 
     def ahead(self, chunks: int) -> int:
         """How many rows the next so many chunks have at most."""
