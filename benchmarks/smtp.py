@@ -31,7 +31,7 @@ from benchmarks.site import commit_seconds, delivery_path, durable_server, sidec
 from benchmarks.way import Way
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp import SmtpConnector
-from sidecar.connectors.smtp_session import SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
 from sidecar.mail import Address, Content, Mail, MailBatch
 from sidecar.settings import Settings
 from tests.support.mariadb import MariaDBServer
@@ -55,6 +55,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--latencies", type=int, nargs="+", default=LATENCIES, help="of the sink's answers, in ms"
     )
+    parser.add_argument("--ways", nargs="+", help="only these, beside the loop")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
         found = dict(ways(server))
         if options.iomad:
             found["iomad"] = ending.enter_context(iomad_way(options.iomad))
+        if options.ways:
+            found = {name: found[name] for name in found if name in {"loop", *options.ways}}
         measured = {
             "rows": options.rows,
             "cpus": os.cpu_count(),

@@ -12,7 +12,7 @@ from sidecar.connectors.accounts import AwsAccount, CloudflareAccount
 from sidecar.connectors.base import Connector, Guard
 from sidecar.connectors.dkim import DkimKeys
 from sidecar.connectors.smtp import SmtpConnector
-from sidecar.connectors.smtp_session import SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
 from sidecar.errors import ConfigError, EncryptionError
 from sidecar.message import SigningKey
 from sidecar.moodle.config import MoodleConfig

@@ -11,8 +11,8 @@ from sidecar.connectors.dkim import DkimKeys, Signer
 from sidecar.connectors.mime import build
 from sidecar.connectors.smtp_growth import Growth
 from sidecar.connectors.smtp_loop import LoopThread
-from sidecar.connectors.smtp_servers import Servers
-from sidecar.connectors.smtp_session import SmtpServer, SmtpSession
+from sidecar.connectors.smtp_servers import Servers, SmtpServer
+from sidecar.connectors.smtp_session import SmtpSession
 from sidecar.connectors.smtp_submit import Submit
 from sidecar.errors import AuthFailed, ConnectorError, Unavailable
 from sidecar.mail import Mail, MailBatch
@@ -39,6 +39,11 @@ class Pacer:
         place = max(now, self._next)
         self._next = place + 1 / rate
         return place - now
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no rate is set."""
+        return self._rate() <= 0
 
 
 class SmtpConnector:
@@ -133,15 +138,16 @@ class SmtpConnector:
                 continue
             ok = await session.noop()
             await session.wire.quit(server.timeout)
+            found = session.greeting
             detail = (
-                f"{server} {session.banner}",
-                session.tls or "no TLS",
-                f"AUTH {session.auth}" if session.auth else "no AUTH",
-                "PIPELINING" if session.pipelining else "no PIPELINING",
+                f"{server} {found.banner}",
+                found.tls or "no TLS",
+                f"AUTH {found.auth}" if found.auth else "no AUTH",
+                "PIPELINING" if found.pipelining else "no PIPELINING",
             )
-            found = ", ".join(detail) if ok else f"{server}: NOOP is refused"
+            said = ", ".join(detail) if ok else f"{server}: NOOP is refused"
             doubt = f"a server before it cannot be used: {'; '.join(failures)}" if failures else ""
-            return Probe(ok, found, doubt)
+            return Probe(ok, said, doubt)
         return Probe(ok=False, detail="; ".join(failures))
 
     def message(self, mail: Mail) -> bytes:
@@ -196,6 +202,14 @@ class SmtpConnector:
     def is_outranked(self, session: SmtpSession) -> bool:
         """Whether a server that the admin prefers may be there again."""
         return self._servers.is_outranked(session.server)
+
+    def may_begin(self, session: SmtpSession) -> bool:
+        """Whether the commands of a mail may leave before that mail's turn."""
+        return self.pacer.is_free and self._servers.answers_in_advance(session.server)
+
+    def unanswered(self, session: SmtpSession) -> None:
+        """The server answered nothing to what had left before its turn."""
+        self._servers.unanswered(session.server)
 
     async def release(self, session: SmtpSession, *, keep: bool = True) -> None:
         """Take back a session that nobody uses now; not ``keep``: end it."""

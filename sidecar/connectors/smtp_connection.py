@@ -1,10 +1,12 @@
 """One connection of an SMTP submit, in a task of its own, with at most one mail in flight.
 
 In one report it says what became of its last mail and that its next is processing; only after that
-commit does it send.
+commit does it send. Where a server takes commands in advance, those of the next mail leave with the
+final dot of the last, its message only after that report.
 """
 
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sidecar.connectors.smtp_outcome import (
@@ -15,13 +17,13 @@ from sidecar.connectors.smtp_outcome import (
     unsendable,
     untried,
 )
-from sidecar.connectors.smtp_session import Result, SmtpSession
+from sidecar.connectors.smtp_session import STREAMED, Result, SmtpSession, Transaction
 from sidecar.errors import ConnectorError, Unavailable
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Mail, Outcome
 
 if TYPE_CHECKING:
-    from sidecar.connectors.smtp_submit import Open, Submit
+    from sidecar.connectors.smtp_submit import Open, Submit, Taken
 
 STALE = 10.0
 """Seconds of silence after which a server is asked whether it is still there."""
@@ -40,16 +42,21 @@ class Connection:
         self._proven = self._is_surplus = False
         self._trouble: ConnectorError | None = None
         self._known: tuple[Open, Outcome, Mail | None] | None = None
+        self._ahead: Taken | None = None
 
     async def work(self) -> None:
         """Send mail after mail until there is none, or no connection can be had."""
         try:
             # A mail is taken last, so that none waits for a connection that cannot be had.
             while await self._may_go_on() and (session := await self._connect()):
-                if taken := self._submit.take():
-                    await self._deliver(session, *taken)
+                if taken := self._take():
+                    await self._deliver(session, taken)
                     self._submit.enlist()
         finally:
+            if self._session:
+                self._session.withdraw()
+            if self._ahead:
+                self._submit.done(self._ahead.open_, back=self._ahead.mail)
             try:
                 await self._report()
             finally:
@@ -57,24 +64,57 @@ class Connection:
                     await self._submit.connector.release(self._session, keep=not self._is_surplus)
 
     async def _may_go_on(self) -> bool:
+        if self._ahead:
+            return self._submit.goes_on()
         self._is_surplus = self._submit.is_surplus(self)
         return not self._is_surplus and await self._submit.more()
 
-    async def _deliver(self, session: SmtpSession, open_: "Open", mail: Mail) -> None:
+    def _take(self) -> "Taken | None":
+        """The mail that was taken in advance, else the next that waits."""
+        ahead, self._ahead = self._ahead, None
+        return ahead or self._submit.take()
+
+    def _take_ahead(self, session: SmtpSession) -> Transaction | None:
+        """Take the mail that is sent after the one that is sent now; what to begin of it."""
+        if not (self._submit.can_spare() and self._submit.connector.may_begin(session)):
+            return None
+        self._ahead = taken = self._submit.take()
+        if taken is None:
+            return None
         try:
-            message = self._submit.connector.message(mail)
+            transaction = self._transaction(taken.mail)
+        except ValueError:
+            return None  # that is reported when its turn comes
+        if len(transaction.message) <= STREAMED:
+            taken.transaction = transaction
+        return taken.transaction
+
+    def _transaction(self, mail: Mail) -> Transaction:
+        """What is sent of a mail; raises ValueError if no message can be made."""
+        return Transaction(mail.envelope_from, mail.to, self._submit.connector.message(mail))
+
+    async def _deliver(self, session: SmtpSession, taken: "Taken") -> None:
+        open_, mail = taken.open_, taken.mail
+        try:
+            transaction = taken.transaction or self._transaction(mail)
         except ValueError as error:
             await self._report()
             self._known = (open_, unsendable(mail, open_.batch.id, error), None)
             return
         if not await self._in_turn(session):
+            session.withdraw()
             self._submit.done(open_, back=mail)
             return
         if mail.id in await self._report(Outcome(mail.id, open_.batch.id, Recipient.PROCESSING)):
+            session.withdraw()
             self._submit.done(open_)
             return
         self._known = (open_, untried(mail, open_.batch.id), None)
-        result = await session.send(mail.envelope_from, mail.to, message, self._submit.guard)
+        was_begun = session.begun is not None
+        take_ahead = partial(self._take_ahead, session)
+        result = await session.send(transaction, self._submit.guard, take_ahead)
+        if not result.code and (session.begun or (was_begun and result.step == "idle")):
+            self._submit.connector.unanswered(session)
         await self._judge(open_, mail, result)
         if self._trouble is None:
             self._submit.answered()
@@ -114,6 +154,8 @@ class Connection:
         await self._report()
         try:
             if session and session.is_open:  # alive, and its place is at a better server
+                session.withdraw()
+            if session and session.is_open:
                 await session.wire.quit(1.0)
             elif session and not self._proven:
                 raise self._trouble or Unavailable(f"{session.server} has left")
@@ -139,4 +181,6 @@ class Connection:
 
 
 async def _alive(session: SmtpSession) -> bool:
-    return session.is_open and (session.idle < STALE or await session.noop())
+    if session.begun or session.idle < STALE:
+        return session.is_open
+    return session.is_open and await session.noop()

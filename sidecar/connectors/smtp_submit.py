@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sidecar.connectors.base import Report, Submission, Verdict
 from sidecar.connectors.smtp_connection import Connection, EndedElsewhereError
 from sidecar.connectors.smtp_loop import Aside, in_thread
+from sidecar.connectors.smtp_session import Transaction
 from sidecar.errors import AuthFailed, ConnectorError, Rejected, Unavailable
 from sidecar.mail import Mail, MailBatch, Outcome
 
@@ -31,6 +32,15 @@ class Open:
 
     def __post_init__(self) -> None:
         self.waiting = deque(self.batch.mails)
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """A mail that a connection has taken. transaction: what is sent of it, if that is made yet."""
+
+    open_: Open
+    mail: Mail
+    transaction: Transaction | None = None
 
 
 class Submit:
@@ -97,8 +107,7 @@ class Submit:
     def enlist(self) -> None:
         """Have as many connections at work as pay, but none without a mail to send."""
         if len(self._places) < (wanted := self.connector.growth.wanted):
-            waiting = sum(len(open_.waiting) for open_ in self._open)
-            self._enlist(min(wanted, len(self._places) + waiting))
+            self._enlist(min(wanted, len(self._places) + self._waiting()))
 
     def _enlist(self, connections: int) -> None:
         while len(self._places) < connections and not self._ending.is_set():
@@ -144,10 +153,14 @@ class Submit:
 
     def is_surplus(self, connection: Connection) -> bool:
         """Whether there are more connections than pay, and this one shall end."""
-        surplus = len(self._places) > self.connector.growth.wanted
+        surplus = self._has_surplus
         if surplus:
             self._places.discard(connection)
         return surplus
+
+    @property
+    def _has_surplus(self) -> bool:
+        return len(self._places) > self.connector.growth.wanted
 
     def answered(self) -> None:
         """The server answered for a mail."""
@@ -171,15 +184,30 @@ class Submit:
         return not self._ending.is_set()
 
     async def more(self) -> bool:
-        """Whether a mail waits; a batch is asked for when those that wait are the last round."""
-        if sum(len(open_.waiting) for open_ in self._open) < len(self._places):
-            self._fetch()
+        """Whether a mail waits; a batch is asked for when those that wait are the last rounds."""
+        self._replenish()
         while self._next_waiting() is None and not self._ending.is_set():
             self._fetch()
             if self._fetching is None:
                 return False
             await asyncio.wait([self._fetching])
         return not self._ending.is_set()
+
+    def goes_on(self) -> bool:
+        """Whether a mail that was taken may still be begun; asks for a batch as ``more`` does."""
+        self._replenish()
+        return not self._ending.is_set()
+
+    def can_spare(self) -> bool:
+        """Whether a connection may take a mail in advance: it will stay, and none lacks one."""
+        return not self._has_surplus and self._waiting() >= len(self._places)
+
+    def _waiting(self) -> int:
+        return sum(len(open_.waiting) for open_ in self._open)
+
+    def _replenish(self) -> None:
+        if self._waiting() < 2 * len(self._places):
+            self._fetch()
 
     def _fetch(self) -> None:
         """Have another batch fetched, unless one is on its way or there is none."""
@@ -201,13 +229,13 @@ class Submit:
                 self._settle(open_)  # it may be empty
         self._fetching = None
 
-    def take(self) -> tuple[Open, Mail] | None:
+    def take(self) -> Taken | None:
         """The next mail that waits."""
         open_ = self._next_waiting()
         if open_ is None or self._ending.is_set():
             return None
         open_.taken += 1
-        return open_, open_.waiting.popleft()
+        return Taken(open_, open_.waiting.popleft())
 
     def _next_waiting(self) -> Open | None:
         """The first batch with a mail that waits; those that will have none are settled."""

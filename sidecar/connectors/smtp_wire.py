@@ -56,6 +56,8 @@ def _strip_enhanced(line: str) -> str:
 class Wire:
     """One connection, from TCP on. Every method but ``cut`` belongs to one task of an event loop.
 
+    unsent: bytes of the last ``write`` that have not left, as after an error.
+
     OSError is what everything raises: refusal, silence for ``timeout`` seconds, an end, what is
     no reply.
     """
@@ -63,6 +65,7 @@ class Wire:
     def __init__(self, connected: socket.socket, timeout: float) -> None:
         self.timeout = timeout
         self.is_open = True
+        self.unsent = 0
         self._buffer = b""
         self._socket = connected
         self._socket.setblocking(False)
@@ -101,12 +104,18 @@ class Wire:
         last = await self.reply()
         raise ConnectionError(f"{last.codes} {last.text}")
 
+    async def expect_word(self) -> None:
+        """Wait until the server answers what it was asked, within ``timeout`` seconds."""
+        if not self._buffer:
+            self._buffer = await self._receive(self._deadline())
+
     async def write(self, data: bytes | memoryview) -> None:
         """Send all of ``data``, within ``timeout`` seconds."""
-        left, deadline = memoryview(data), self._deadline()
-        while left:
-            sent = await self._through(partial(self._socket.send, left), deadline, writes=True)
-            left = left[sent:]
+        view, deadline = memoryview(data), self._deadline()
+        self.unsent = len(view)
+        while self.unsent:
+            send = partial(self._socket.send, view[-self.unsent :])
+            self.unsent -= await self._through(send, deadline, writes=True)
 
     async def ask(self, command: bytes) -> Reply:
         """Send one command line; its reply."""
@@ -135,12 +144,15 @@ class Wire:
                 raise ConnectionError("a reply line without end")
             if self._buffer and time.monotonic() > deadline:
                 raise TimeoutError("timed out")
-            received = await self._through(partial(self._socket.recv, MAX_LINE), deadline)
-            if not received:
-                raise ConnectionError("the server closed the connection")
-            self._buffer += received
+            self._buffer += await self._receive(deadline)
         line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
         return line.removesuffix(b"\r")
+
+    async def _receive(self, deadline: float) -> bytes:
+        received = await self._through(partial(self._socket.recv, MAX_LINE), deadline)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        return received
 
     async def quit(self, timeout: float) -> None:
         """Say goodbye, wait at most ``timeout`` seconds for the answer, close."""
@@ -197,6 +209,12 @@ class Wire:
         finally:
             timer.cancel()
             forget(number)
+
+
+def reason(error: Exception) -> str:
+    """What happened, in the words of the system where it has some."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

@@ -12,7 +12,7 @@ import trustme
 from hypothesis import settings
 
 from sidecar.connectors.smtp import SmtpConnector
-from sidecar.connectors.smtp_session import SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
 from sidecar.demo.sink import Sink
 from tests.connectors.smtp_rig import Make, always
 

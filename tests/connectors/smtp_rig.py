@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from sidecar.connectors.base import Guard, Submission
 from sidecar.connectors.smtp import SmtpConnector
 from sidecar.connectors.smtp_loop import LoopThread
-from sidecar.connectors.smtp_session import Result, SmtpServer, SmtpSession
+from sidecar.connectors.smtp_servers import SmtpServer
+from sidecar.connectors.smtp_session import Result, SmtpSession, Transaction
 from sidecar.connectors.smtp_wire import MAX_LINE, MAX_LINES
 from sidecar.demo.sink import Sink
 from sidecar.mail import MailBatch
@@ -62,7 +63,12 @@ class Blocking:
         self._wait(self.session.greet())
 
     def send(self, sender: str, recipient: str, message: bytes, guard: Guard) -> Result:
-        return self._wait(self.session.send(sender, recipient, message, guard))
+        return self.go_on(Transaction(sender, recipient, message), None, guard)
+
+    def go_on(
+        self, mail: Transaction, following: Transaction | None = None, guard: Guard = lambda: None
+    ) -> Result:
+        return self._wait(self.session.send(mail, guard, lambda: following))
 
     def noop(self) -> bool:
         return self._wait(self.session.noop())

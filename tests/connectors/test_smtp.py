@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from sidecar.connectors.base import Verdict
-from sidecar.connectors.smtp_session import SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
 from sidecar.demo.sink import Rule, Sink
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Content, Outcome

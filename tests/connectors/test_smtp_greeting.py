@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.connectors.smtp_session import Fate, SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
+from sidecar.connectors.smtp_session import Fate
 from sidecar.demo.sink import Rule, Sink
 from sidecar.errors import AuthFailed, ConnectorError, Throttled, Unavailable
 from tests.connectors.conftest import Authority
@@ -57,7 +58,7 @@ def test_nobody_there(host: str, port: int) -> None:
 def test_helo_where_ehlo_is_unknown(sink: Sink) -> None:
     sink.rules = [Rule("ehlo", "502 5.5.2 what?")]
     with connected(sink) as session:
-        assert not session.session.pipelining
+        assert not session.session.greeting.pipelining
         assert send(session).fate is Fate.ACCEPTED
 
 
@@ -71,7 +72,7 @@ def test_our_name(sink: Sink, helo: str, said: str) -> None:
 def test_tls(authority: Authority, secure: str) -> None:
     with Sink(tls=authority.server("127.0.0.1"), implicit_tls=secure == "ssl") as sink:
         with connected(sink, secure=secure, ca_file=authority.file) as session:
-            assert session.session.tls.startswith("TLSv1.")
+            assert session.session.greeting.tls.startswith("TLSv1.")
             assert send(session, LARGE).fate is Fate.ACCEPTED
         assert sink.messages[0].data == LARGE
 
@@ -82,8 +83,8 @@ def test_what_is_said_before_tls_is_not_believed(authority: Authority) -> None:
         Sink(tls=authority.server("127.0.0.1"), rules=[said]) as sink,
         connected(sink, secure="tls", ca_file=authority.file) as session,
     ):
-        assert "AUTH" not in session.session.offers
-        assert session.session.pipelining
+        assert "AUTH" not in session.session.greeting.offers
+        assert session.session.greeting.pipelining
 
 
 @pytest.mark.parametrize("secure", ["tls", "ssl"])
@@ -136,7 +137,7 @@ def test_auth(offered: list[str], asked: str, used: str) -> None:
     user, password = "søren", "gehëim wort"
     with Sink(auth=offered, users={user: password}) as sink:
         with connected(sink, user=user, password=password, auth_type=asked) as session:
-            assert session.session.auth == used
+            assert session.session.greeting.auth == used
             assert send(session).fate is Fate.ACCEPTED
         with pytest.raises(AuthFailed) as raised, connected(sink, user=user, password="hunter2"):
             pass

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.connectors.smtp_session import Fate, Result, SmtpServer
+from sidecar.connectors.smtp_servers import SmtpServer
+from sidecar.connectors.smtp_session import Fate, Result
 from sidecar.demo.sink import Rule, Sink
 from sidecar.errors import LeaseLostError
 from tests.connectors.smtp_rig import (
@@ -84,7 +85,9 @@ def test_a_refused_recipient_stays_refused_whatever_follows(sink: Sink, rest: st
     with connected(sink) as session:
         result = send(session)
         assert result == Result(Fate.REFUSED_PERMANENTLY, "rcpt", "550 5.1.1", "who?")
-        assert session.session.is_open == (rest != "drop" or not session.session.pipelining)
+        assert session.session.is_open == (
+            rest != "drop" or not session.session.greeting.pipelining
+        )
         if session.session.is_open:
             sink.rules = []
             assert send(session).fate is Fate.ACCEPTED
