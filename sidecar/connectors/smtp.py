@@ -215,8 +215,8 @@ class SmtpConnector:
         """Take back a session that nobody uses now; not ``keep``: end it."""
         if keep and session.is_open and not self._closed:
             self._idle.append(session)
-        elif session.is_open:
-            await session.wire.quit(1.0)
+        else:
+            await session.end()
 
     async def _connect(self) -> SmtpSession:
         failures: list[ConnectorError] = []

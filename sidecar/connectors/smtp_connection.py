@@ -39,7 +39,7 @@ class Connection:
     def __init__(self, submit: "Submit") -> None:
         self._submit = submit
         self._session: SmtpSession | None = None
-        self._proven = self._is_surplus = False
+        self._proven = self._has_taken = self._is_surplus = False
         self._trouble: ConnectorError | None = None
         self._known: tuple[Open, Outcome, Mail | None] | None = None
         self._ahead: Taken | None = None
@@ -115,17 +115,18 @@ class Connection:
         result = await session.send(transaction, self._submit.guard, take_ahead)
         if not result.code and (session.begun or (was_begun and result.step == "idle")):
             self._submit.connector.unanswered(session)
-        await self._judge(open_, mail, result)
+        await self._judge(session, open_, mail, result)
         if self._trouble is None:
             self._submit.answered()
 
-    async def _judge(self, open_: "Open", mail: Mail, result: Result) -> None:
+    async def _judge(self, session: SmtpSession, open_: "Open", mail: Mail, result: Result) -> None:
         """Whom the result concerns: the connection, the sender or the mail."""
         self._trouble = trouble = connection_trouble(result)
         self._proven = self._proven or trouble is None
-        if not is_mails_own(result):
+        if not is_mails_own(result, has_taken=self._has_taken):
             self._known = (open_, untried(mail, open_.batch.id, result), mail)
             await self._report()  # before anybody may take it again
+            await session.end()
         elif refused := sender_trouble(result):
             self._known = (open_, untried(mail, open_.batch.id, result), None)
             self._submit.refuse_sender(open_, mail.envelope_from, refused)
@@ -133,6 +134,7 @@ class Connection:
             became = outcome(mail, open_.batch.id, result)
             self._known = (open_, became, None)
             if became.status is Recipient.SENT:
+                self._has_taken = True
                 self._submit.took()
 
     async def _in_turn(self, session: SmtpSession) -> bool:
@@ -154,16 +156,14 @@ class Connection:
         await self._report()
         try:
             if session and session.is_open:  # alive, and its place is at a better server
-                session.withdraw()
-            if session and session.is_open:
-                await session.wire.quit(1.0)
+                await session.end()
             elif session and not self._proven:
                 raise self._trouble or Unavailable(f"{session.server} has left")
             self._session = await connector.session()
         except ConnectorError as error:
             self._submit.lose(self, error)
             return None
-        self._proven = False
+        self._proven = self._has_taken = False
         self._submit.enlist()
         return self._session
 

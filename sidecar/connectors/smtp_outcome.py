@@ -41,9 +41,14 @@ def connection_trouble(result: Result) -> ConnectorError | None:
     return Throttled(result.text, result.code) if result.code.startswith("421") else None
 
 
-def is_mails_own(result: Result) -> bool:
-    """Whether the mail may have a part in the end of the connection."""
-    return result.step != "idle" and not result.code.startswith("421")
+def is_mails_own(result: Result, *, has_taken: bool) -> bool:
+    """Whether the mail may have a part in what happened, or only the connection has.
+
+    has_taken: the connection has taken mails before. Some servers take only so many of them by one
+    connection and then refuse MAIL for now (OpenSMTPD: 452 after a hundred) without ending it.
+    """
+    is_full = has_taken and _refuses_sender(result) and result.code.startswith("4")
+    return not is_full and result.step != "idle" and not result.code.startswith("421")
 
 
 def sender_trouble(result: Result) -> ConnectorError | None:
@@ -52,8 +57,11 @@ def sender_trouble(result: Result) -> ConnectorError | None:
     That is what a refusal before RCPT says, but for the size (552, RFC 1870 §6.1), and at any step
     530: AUTH is required (RFC 4954 §6).
     """
-    before_rcpt = result.step in {"rset", "mail"} and not result.code.startswith("552")
-    if not before_rcpt and not result.code.startswith("530"):
+    if not _refuses_sender(result) and not result.code.startswith("530"):
         return None
     for_good = result.fate is Fate.REFUSED_PERMANENTLY
     return (Rejected if for_good else Unavailable)(result.text, result.code)
+
+
+def _refuses_sender(result: Result) -> bool:
+    return result.step in {"rset", "mail"} and not result.code.startswith("552")

@@ -152,6 +152,12 @@ class SmtpSession:
             self.wire.close()
             raise
 
+    async def end(self) -> None:
+        """Leave, politely where that is possible."""
+        self.withdraw()
+        if self.is_open:
+            await self.wire.quit(1.0)
+
     def withdraw(self) -> None:
         """Do not send the mail that was begun, if one was: only the connection's end says so."""
         if self.begun:

@@ -14,6 +14,7 @@ from tests.connectors.mails import make_batch, make_mail
 from tests.connectors.smtp_rig import (
     TIMEOUT,
     Make,
+    commands,
     submit,
     taken,
 )
@@ -53,6 +54,18 @@ def test_a_server_that_takes_one_mail_a_connection_and_lets_in_every_second_is_n
     assert ledger.states(batch.mails) == {Recipient.SENT: 1, Recipient.PENDING: 1}
     (submission,), _ = submit(connector, make_batch(1))
     assert (submission.verdict, submission.progressed) == (Verdict.REFUSED, False)
+
+
+def test_a_server_that_takes_only_so_many_mails_by_one_connection(sink: Sink, make: Make) -> None:
+    sink.rules = [
+        Rule("mail", "452 4.5.3 Too many messages sent", skip=skip, times=1) for skip in (3, 6, 9)
+    ]
+    (submission,), ledger = submit(make(connections=1), batch := make_batch(10))
+    assert submission.verdict is Verdict.ACCEPTED
+    assert ledger.states(batch.mails) == {Recipient.SENT: 10}
+    assert set(ledger.tries.values()) == {1}
+    assert sink.connections == 4
+    assert commands(sink)["QUIT"] == 3
 
 
 @pytest.mark.parametrize(
