@@ -3,14 +3,36 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from sidecar.lifecycle import Recipient
 from sidecar.store.database import Database, Transaction, new_id
+from sidecar.store.listed import listed, rows_json
+from sidecar.store.prepared import Prepared
+
+_NEW: Mapping[str, TypeEngine[Any]] = {
+    # Texts as they are: it is the insertion that says what does not fit.
+    "email": Text(),
+    "recipient_data": Text(),
+    "secret": Text(),
+    "status": Text(),
+    "error_code": Text(),
+    "error_message": Text(),
+    "source_id": BigInteger(),
+    "source_stamp": BigInteger(),
+    "role": Text(),
+    "userid": BigInteger(),
+    "email_hash": Text(),
+    "mail_key": Text(),
+    "message_id": Text(),
+}
+"""What differs between the recipients of a batch, in the order in which it is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,33 +215,48 @@ def insert_batch(
             )
         )
     )
-    tx.conn.execute(
-        insert(database.tables.recipients),
-        [
-            {
-                "job_id": job_id,
-                "batch_id": batch_id,
-                "email": recipient.email[:255],
-                "recipient_data": json.dumps(dict(recipient.data), ensure_ascii=False),
-                "secret": recipient.secret,
-                "status": recipient.status.value,
-                "error_code": recipient.error_code or "",
-                "error_message": recipient.error or None,
-                "source": source,
-                "source_id": row.source_id,
-                "source_stamp": row.source_stamp,
-                "role": recipient.role,
-                "userid": recipient.userid,
-                "email_hash": recipient.email_hash,
-                "mail_key": recipient.mail_key,
-                "message_id": recipient.message_id,
-                "timemodified": tx.now,
-            }
-            for row in rows
-            for recipient in row.recipients
-        ],
+    new = [
+        (
+            recipient.email[:255],
+            json.dumps(dict(recipient.data), ensure_ascii=False),
+            recipient.secret,
+            recipient.status.value,
+            recipient.error_code,
+            recipient.error or None,
+            row.source_id,
+            row.source_stamp,
+            recipient.role,
+            recipient.userid,
+            recipient.email_hash,
+            recipient.mail_key,
+            recipient.message_id,
+        )
+        for row in rows
+        for recipient in row.recipients
+    ]
+    _insert_recipients(database).run(
+        tx.conn,
+        new=rows_json(new),
+        job_id=job_id,
+        batch_id=batch_id,
+        source=source,
+        now=tx.now,
     )
     return batch_id
+
+
+@lru_cache(maxsize=16)
+def _insert_recipients(database: Database) -> Prepared:
+    """Inserts the rows of ``new``; parameters: new, job_id, batch_id, source, now.
+
+    The database has been connected to.
+    """
+    r = database.tables.recipients
+    new = listed("new", **_NEW)
+    shared = {"job_id": "job_id", "batch_id": "batch_id", "source": "source", "timemodified": "now"}
+    values = [bindparam(name, type_=r.c[column].type) for column, name in shared.items()]
+    chosen = select(*values, *(new.c[name] for name in _NEW))
+    return Prepared(insert(r).from_select([*shared, *_NEW], chosen), database.engine.dialect)
 
 
 def count_captured(

@@ -21,7 +21,7 @@ def listed(parameter: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
     return table.table_valued(*(column(name, type_) for name, type_ in columns.items()))
 
 
-def rows_json(rows: Iterable[Sequence[int | str]]) -> str:
+def rows_json(rows: Iterable[Sequence[int | str | None]]) -> str:
     """Rows as ``listed`` takes them, each with a value for every column."""
     return json.dumps(list(rows), separators=(",", ":"))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect, Select, Update
+from sqlalchemy import Connection, CursorResult, Dialect, Insert, Select, Update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 
@@ -13,7 +13,7 @@ class Prepared:
     dialect: of an engine that has been connected, since servers of one kind differ.
     """
 
-    def __init__(self, statement: Select[Any] | Update, dialect: Dialect) -> None:
+    def __init__(self, statement: Select[Any] | Insert | Update, dialect: Dialect) -> None:
         compiled: SQLCompiler = statement.compile(dialect=dialect)
         self._text = compiled.string
         self._fixed = dict(compiled.params)

@@ -174,7 +174,7 @@ CASES = [
     ),
     Case(
         "SMTP tarpit of 60 s", 100,
-        play(tarpit, deadline=3_600.0, smtp_connections=20, smtp_max_connections=20),
+        play(tarpit, smtp_connections=40, smtp_max_connections=40),
         covered=OUTCOMES,
     ),
     Case("SMTP TLS failure", 100, tls, covered="tests/connectors/test_smtp_greeting.py"),
