@@ -18,6 +18,7 @@ from sidecar.recorder import Recorder
 from sidecar.store import queue, results
 from sidecar.store.companies import Company
 from sidecar.store.database import Database
+from sidecar.store.outcomes import apply_outcomes
 from sidecar.store.queue import DueBatch, PendingMail
 from sidecar.store.site import Lease
 
@@ -65,7 +66,7 @@ class Desk:
             Outcome(d.mail_id, batch.id, d.status, d.code, d.reason, counted=False) for d in dropped
         ]
         with self.database.write(self.lease.token) as tx:
-            results.apply_outcomes(tx, self.database, outcomes)
+            apply_outcomes(tx, self.database, outcomes)
         self.recorder.touch([batch.id])
         self.recorder.dropped(batch.company_id, batch.provider, outcomes)
 

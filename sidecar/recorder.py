@@ -19,6 +19,7 @@ from sidecar.metrics.registry import Metrics
 from sidecar.store import results
 from sidecar.store.database import Database, Transaction, translated
 from sidecar.store.engines import IDLE_SECONDS
+from sidecar.store.outcomes import apply_outcomes
 from sidecar.store.site import Lease
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Recorder:
         with translated(), self._transaction() as tx:
             if new:
                 results.start_batches(tx, self._database, new)
-            wrong = results.apply_outcomes(tx, self._database, outcomes)
+            wrong = apply_outcomes(tx, self._database, outcomes)
         self._started |= new
         with self._lock:
             self._dirty |= batch_ids
