@@ -18,6 +18,7 @@ from sidecar.moodle.config import MoodleConfig
 from sidecar.moodle.locks import TaskLock
 from sidecar.operations import Operations
 from sidecar.pollers.base import Claimed, Claiming, Gate, Peeking
+from sidecar.pollers.looking import LOOK_SECONDS, next_look
 from sidecar.pollers.turns import Turns
 from sidecar.settings import Settings
 from sidecar.store import capture
@@ -36,13 +37,6 @@ CHUNK = 500
 VERIFIED = 1_000
 """Rows of a group that are looked at again before a job is opened for it; the claim reads every row
 again anyway."""
-
-LOOK_SECONDS = 0.5
-"""After so long a drain looks at the queue again, once all that it knows of had a turn: what has
-come meanwhile gets its own."""
-
-LOOK_SHARE = 0.2
-"""Part of a drain's time that looking may take, however much waits; when something ripens, half."""
 
 VERIFIED_SECONDS = 5.0
 """How long it is good enough that the rows of a group were looked at again."""
@@ -215,7 +209,8 @@ class QueuePoller(ABC):
                 if (began := time.monotonic()) >= look_at and not self._turns.new:
                     plan, _, _ = look()
                     self._turns.plan(plan.claims)
-                    look_at = self._next_look(began, time.monotonic(), plan.next_at)
+                    ended, walked = time.monotonic(), self.peek.walked
+                    look_at = next_look(began, ended, plan.next_at, walked=walked)
 
         with translated(), self._database.connection_for_writing() as conn:
             try:
@@ -224,15 +219,6 @@ class QueuePoller(ABC):
             except (LockBusyError, LockUnusableError) as busy:
                 self._lock_busy(busy=True)
                 log.info("nothing more is claimed now: %s", busy)
-
-    def _next_look(self, began: float, ended: float, ripens: float | None) -> float:
-        """When a drain looks again after a look: sooner if something ripens, or if somebody may be
-        there who had no turn yet."""
-        soon, spent = ended + LOOK_SECONDS, ended - began
-        if not self.peek.walked:
-            return soon
-        at = max(soon, ended + spent / LOOK_SHARE)
-        return at if ripens is None else min(at, max(soon, ended + spent, ripens))
 
     def _lock_busy(self, *, busy: bool) -> None:
         now = time.monotonic()
