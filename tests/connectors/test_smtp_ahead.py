@@ -15,6 +15,7 @@ from sidecar.connectors.smtp_session import STREAMED, Fate, Transaction
 from sidecar.demo.sink import Rule, Sink
 from sidecar.lifecycle import Recipient
 from sidecar.mail import Content, MailBatch
+from tests.connectors.conftest import Authority
 from tests.connectors.ledger import Ledger
 from tests.connectors.mails import make_batch, make_mail
 from tests.connectors.smtp_rig import (
@@ -53,6 +54,17 @@ def test_what_was_begun_is_said_once(sink: Sink, mails: list[Transaction]) -> No
     assert [m.recipients[0] for m in sink.messages] == [mail.recipient for mail in mails]
     assert commands(sink) == {"EHLO": 1, "MAIL": 3, "RCPT": 3, "DATA": 3}
     assert sink.connections == 1
+
+
+def test_the_same_over_tls(authority: Authority, mails: list[Transaction]) -> None:
+    with (
+        Sink(tls=authority.server("127.0.0.1")) as sink,
+        connected(sink, secure="tls", ca_file=authority.file) as session,
+    ):
+        for mail, following in zip(mails, [*mails[1:], None], strict=True):
+            assert session.go_on(mail, following).fate is Fate.ACCEPTED
+    assert len(sink.messages) == 3
+    assert commands(sink)["MAIL"] == 3
 
 
 def test_a_server_without_pipelining_gets_nothing_in_advance(mails: list[Transaction]) -> None:
