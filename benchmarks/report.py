@@ -15,9 +15,9 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 RUNS: Mapping[str, Sequence[str]] = {
     "idle": ("--seconds", "30"),
-    "offload": ("--rows", "20000"),
+    "offload": ("--rows", "40000"),
     "settle": ("--rows", "20000"),
-    "latency": ("--jobs", "12"),
+    "latency": ("--jobs", "24", "--load", "250000"),
     "smtp": ("--rows", "2000", "--seconds", "4"),
     "growth": ("--most", "50000"),
     "backlog": ("--seconds", "40"),
