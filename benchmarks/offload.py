@@ -65,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
     peaks: list[int] = []
     with durable_server() as server:
         commit = commit_seconds(server)
-        for way in options.rounds * (floors, ours, ours, floors):
-            if way is floors:
+        for way in options.rounds * ("floor", "sidecar", "sidecar", "floor"):
+            if way == "floor":
                 floors.append(run_floor(server, options.rows))
             else:
                 spent, peak = run_sidecar_path(server, options.rows)

@@ -85,7 +85,7 @@ class Connection:
             transaction = self._transaction(taken.mail)
         except ValueError:
             return None  # that is reported when its turn comes
-        if len(transaction.message) <= STREAMED:
+        if len(transaction.message) <= STREAMED:  # two large ones would be much to hold
             taken.transaction = transaction
         return taken.transaction
 
@@ -113,6 +113,7 @@ class Connection:
         was_begun = session.begun is not None
         take_ahead = partial(self._take_ahead, session)
         result = await session.send(transaction, self._submit.guard, take_ahead)
+        # Either this mail had left in advance, or the next had, behind this one's final dot.
         if not result.code and (session.begun or (was_begun and result.step == "idle")):
             self._submit.connector.unanswered(session)
         await self._judge(session, open_, mail, result)

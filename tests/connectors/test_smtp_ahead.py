@@ -120,6 +120,36 @@ def test_a_message_to_nobody_is_ended(sink: Sink, mails: list[Transaction]) -> N
         assert session.go_on(mails[2]).fate is Fate.ACCEPTED
 
 
+@pytest.mark.parametrize("dot_left", [True, False])
+def test_a_last_write_that_ends_in_its_middle(
+    sink: Sink, mails: list[Transaction], monkeypatch: pytest.MonkeyPatch, dot_left: bool
+) -> None:
+    """Only where the final dot stayed here is it certain that the mail was not taken."""
+    with connected(sink) as session:
+        wire = session.session.wire
+        write = wire.write
+
+        async def end_early(data: bytes | memoryview) -> None:
+            whole = bytes(data)
+            dot = whole.find(b"\r\n.\r\n")
+            if dot < 0:
+                await write(whole)
+                return
+            leaves = whole[: dot + 5 if dot_left else dot + 4]
+            await write(leaves)
+            wire.unsent = len(whole) - len(leaves)
+            if not dot_left:
+                wire.cut()
+            raise TimeoutError("timed out")
+
+        monkeypatch.setattr(wire, "write", end_early)
+        result = session.go_on(mails[0], mails[1])
+        assert result.fate is (Fate.ACCEPTED if dot_left else Fate.LOST_BEFORE_FINAL_DOT)
+        assert not session.session.is_open
+    wait_for(lambda: not sink.open, 10, "the sink sees the end")
+    assert len(sink.messages) == dot_left
+
+
 @pytest.mark.parametrize(
     ("rule", "step"),
     [
@@ -189,7 +219,7 @@ def test_a_mail_of_which_no_message_can_be_made_is_not_begun(sink: Sink, make: M
 def test_none_waits_for_a_slow_answer_that_another_connection_could_send(
     sink: Sink, make: Make
 ) -> None:
-    sink.rules = [Rule("dot", delay=1.0, times=1)]
+    sink.rules = [Rule("dot", delay=2.0, times=1)]
     _, ledger = submit(make(connections=3), batch := make_batch(3))
     assert ledger.states(batch.mails) == {Recipient.SENT: 3}
     mails = Counter(number for number, line in sink.log if line == "DATA")
@@ -208,7 +238,7 @@ def test_what_is_cancelled_after_it_was_begun_is_not_sent(sink: Sink, make: Make
 
 
 def test_what_was_begun_when_the_end_came_stays_pending(sink: Sink, make: Make) -> None:
-    sink.rules = [Rule("dot", delay=0.5, skip=1)]
+    sink.rules = [Rule("dot", delay=2.0, skip=1)]
     connector = make(connections=1)
 
     def close() -> None:
@@ -238,6 +268,25 @@ def test_a_server_that_leaves_without_an_answer_gets_mails_one_by_one(
     assert set(ahead(sink, connector, make_batch(4))) == {0}
     now[0] += CAUTION
     assert ahead(sink, connector, make_batch(4)) == [0, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(Rule(step, drop=True) for step in ("rcpt", "data")),
+        *(Rule(step, "?") for step in ("mail", "rcpt", "data")),
+    ],
+    ids=repr,
+)
+def test_what_was_begun_and_lost_after_an_answer_comes_again(
+    sink: Sink, make: Make, rule: Rule
+) -> None:
+    sink.rules = [replace(rule, skip=1, times=1)]
+    (submission,), ledger = submit(make(connections=1), batch := make_batch(4))
+    assert submission.verdict is Verdict.ACCEPTED
+    assert ledger.states(batch.mails) == {Recipient.SENT: 3, Recipient.PENDING: 1}
+    outcome = ledger.outcome[batch.mails[1].id]
+    assert (outcome.error_code, outcome.counted) == ("lost", True)
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data"])

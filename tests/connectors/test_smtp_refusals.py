@@ -169,7 +169,7 @@ def test_a_server_that_never_answers_the_final_dot_costs_one_mail_a_connection(
 def test_a_mail_lost_before_the_final_dot_comes_again(
     sink: Sink, make: Make, step: str, how: Rule
 ) -> None:
-    sink.pipelining = False  # else its commands come with the end of the mail before it
+    sink.pipelining = False  # test_smtp_ahead.py has the same with it
     sink.rules = [replace(how, step=step, skip=1, times=1)]
     connector = make({"timeout": TIMEOUT}, connections=1)
     (submission,), ledger = submit(connector, batch := make_batch(4))

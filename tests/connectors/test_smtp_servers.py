@@ -74,6 +74,7 @@ def test_in_the_middle_of_a_submit_too(sink: Sink, make: Make) -> None:
         connector = make(servers=servers, connections=1, clock=lambda: now[0])
         submissions = list(connector.submit(batches(), lambda _: ()))
         assert {s.verdict for s in submissions} == {Verdict.ACCEPTED}
+        # The second batch is fetched, which turns the clock, while one mail of the first waits.
         assert (len(first.messages), len(sink.messages)) == (11, 9)
 
 

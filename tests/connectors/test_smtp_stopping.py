@@ -25,23 +25,26 @@ from tests.support.wait import wait_for
 # The guard
 
 
-@pytest.mark.parametrize("call", [1, 2, 7, 8])
-def test_a_guard_that_says_no_stops_everything(sink: Sink, make: Make, call: int) -> None:
-    sent: list[int] = []
+@pytest.mark.parametrize(("call", "sent"), [(1, 0), (2, 0), (7, 5), (8, 6)])
+def test_a_guard_that_says_no_stops_everything(
+    sink: Sink, make: Make, call: int, sent: int
+) -> None:
+    """It is asked twice for the first mail, once for each whose DATA left with the last's dot."""
+    calls: list[None] = []
 
     def guard() -> None:
-        sent.append(len(sink.messages))
-        if len(sent) >= call:
+        calls.append(None)
+        if len(calls) >= call:
             raise LeaseLostError
 
     ledger = Ledger()
     connector = make(guard=guard, connections=1)
     with pytest.raises(LeaseLostError):
         list(connector.submit(iter([make_batch(10)]), ledger))
-    assert len(sent) == call
-    assert len(sink.messages) == len(ledger.tries) == sent[-1]
+    assert len(sink.messages) == sent
     states = Counter(ledger.state.values())
-    assert states == +Counter({Recipient.SENT: sent[-1], Recipient.PENDING: 1})
+    assert states == +Counter({Recipient.SENT: sent, Recipient.PENDING: 1})
+    assert len(ledger.tries) == sent
 
 
 def test_an_error_on_one_connection_stops_the_others(sink: Sink, make: Make) -> None:
