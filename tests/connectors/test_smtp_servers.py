@@ -74,8 +74,8 @@ def test_in_the_middle_of_a_submit_too(sink: Sink, make: Make) -> None:
         connector = make(servers=servers, connections=1, clock=lambda: now[0])
         submissions = list(connector.submit(batches(), lambda _: ()))
         assert {s.verdict for s in submissions} == {Verdict.ACCEPTED}
-        # The second batch is fetched, which turns the clock, while the last mail of the first waits:
-        # that one goes by either.
+        # The clock is turned when the second batch is fetched, while the last mail of the first
+        # waits: that one goes by either.
         assert (len(first.messages), len(sink.messages)) in {(10, 10), (11, 9)}
 
 
